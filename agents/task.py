@@ -1,0 +1,294 @@
+"""A task: one stage on one partition. Owns its state and its positions, shares nothing, does no I/O but its store's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from headrace.agents.topology import TaskSpec, Topology, dead_letter_topic, repartition_topic
+from headrace.sql.engine import CompiledStage, Placement
+from headrace.sql.physical import Mode
+from headrace.sql.runtime.execution import QueryCounters, RecordRefused
+from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
+from headrace.sql.runtime.watermarks import END, START
+
+CHECKPOINT_KEY = b"\xffcheckpoint"
+"""The reserved key of a changelog: where the task stood when the changes before it were made."""
+_FORMAT = 1
+
+
+class TaskStopped(Exception):
+    """The task cannot go on: the process must end, committing nothing more of it. The text is for the operator."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The truth of a stateful task, written with each commit's changes as the last of them."""
+
+    format: int
+    plan: str
+    """Plan version of the stage; other state must not be read with it."""
+    offsets: list[tuple[str, int, int]]
+    """(topic, partition, next offset) of each input read so far."""
+    newest: list[tuple[int, int]]
+    """(source partition, largest event time read)."""
+    watermarks: list[tuple[int, int, bool]]
+    """(sender, watermark, idle)."""
+    live: dict[int, int]
+    """Number of groups stored, by aggregation."""
+
+
+class SourcePosition(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Metadata of a committed group offset: how far event time had come."""
+
+    newest: int | None = None
+    ended: bool = False
+
+
+class LostRecords(msgspec.Struct):
+    """How many records were gone before they could be read."""
+
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    idle_timeout_s: float
+    """After how long without records a reader at the end of its partition says that it is idle."""
+    continue_when_lost: bool
+    """Go on where records were deleted before they were read."""
+
+
+class Task:
+    """One stage on one partition (in mode single: on all). Created by TaskFactory.open."""
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        stage: CompiledStage,
+        placement: Placement,
+        store: Store,
+        positions: Mapping[TopicPartition, Position],
+        settings: TaskSettings,
+    ) -> None:
+        self.spec = spec
+        self.lost = LostRecords()
+        self._stage = stage
+        self._settings = settings
+        self._decoder = stage.decoder()
+        self._offsets: dict[TopicPartition, int] = {}
+        self._newest: dict[int, int] = {}
+        self._heard: dict[TopicPartition, float] = {}
+        self._changed = False
+        checkpoint = self._checkpoint(store) if spec.changelog is not None else None
+        live = checkpoint.live if checkpoint is not None else {}
+        self._execution = stage.open(placement, store if spec.changelog is not None else None, live)
+        if checkpoint is not None:
+            self._offsets = {TopicPartition(topic, number): offset for topic, number, offset in checkpoint.offsets}
+            self._newest = dict(checkpoint.newest)
+            self._execution.watermarks.restore(checkpoint.watermarks)
+        elif spec.changelog is None:
+            self._resume(positions)
+        self._stage.advance(self._execution)
+
+    def _checkpoint(self, store: Store) -> Checkpoint | None:
+        data = store.get(CHECKPOINT_KEY)
+        if data is None:
+            return None
+        checkpoint = msgspec.json.decode(data, type=Checkpoint)
+        if checkpoint.format != _FORMAT or checkpoint.plan != self._stage.plan_version:
+            raise TaskStopped(
+                f"the state of {self.spec.id} was written by another version of this query; `headrace reset` deletes it"
+            )
+        return checkpoint
+
+    def _resume(self, positions: Mapping[TopicPartition, Position]) -> None:
+        for partition, position in positions.items():
+            self._offsets[partition] = position.next_offset
+            known = msgspec.json.decode(position.metadata or "{}", type=SourcePosition)
+            if known.newest is not None:
+                self._newest[partition.partition] = known.newest
+                self._stage.observe(self._execution, partition.partition, known.newest)
+            if known.ended:
+                self._stage.observe(self._execution, partition.partition, END)
+
+    @property
+    def next_offsets(self) -> Mapping[TopicPartition, int]:
+        """Where each input is to be read from; one that was never read is absent."""
+        return self._offsets
+
+    @property
+    def ended(self) -> bool:
+        """Nothing comes any more from any input: the finite run is done here."""
+        return self._execution.watermarks.ended
+
+    @property
+    def pending(self) -> int:
+        """Outputs and changed groups that wait for a commit."""
+        execution = self._execution
+        waiting = sum(map(len, execution.sinks)) + sum(map(len, execution.exchanges))
+        return waiting + sum(state.pending for state in execution.states)
+
+    @property
+    def counters(self) -> Mapping[str, QueryCounters]:
+        """What happened to records, by query."""
+        return self._execution.counters
+
+    @property
+    def emitted(self) -> dict[str, int]:
+        """Records emitted, by query."""
+        names = (query.name for query in self._stage.generated.sinks)
+        return {name: sink.emitted for name, sink in zip(names, self._execution.sinks, strict=True)}
+
+    @property
+    def watermark(self) -> int:
+        return self._execution.watermarks.current()
+
+    def process(self, batch: RecordBatch) -> None:
+        """Take one record batch of one input partition.
+
+        Bad records become dead letters; TaskStopped where the task must not go on.
+        """
+        partition = TopicPartition(batch.topic, batch.partition)
+        self._check_offset(partition, batch.fetch_offset)
+        try:
+            if self._decoder is None:
+                self._stage.process_exchange(batch, self._execution)
+            else:
+                newest = self._newest.get(batch.partition, START)
+                newest = self._stage.process_source(batch, self._decoder, newest, self._execution)
+                if newest != START:
+                    self._newest[batch.partition] = newest
+                    self._stage.observe(self._execution, batch.partition, newest)
+            self._stage.advance(self._execution)
+        except RecordRefused as error:
+            raise TaskStopped(str(error)) from None
+        self._offsets[partition] = batch.next_offset
+        self._heard.pop(partition, None)
+        self._changed = True
+
+    def _check_offset(self, partition: TopicPartition, fetched: int) -> None:
+        expected = self._offsets.get(partition)
+        if expected is None or fetched == expected:
+            return
+        where = f"{partition.topic} partition {partition.partition}"
+        if fetched < expected:
+            raise TaskStopped(f"{where}: read again from offset {fetched}, the state is at {expected}")
+        if not self._settings.continue_when_lost:
+            raise TaskStopped(
+                f"{where}: records {expected} to {fetched - 1} were deleted before they were read "
+                "(on_lost_records = 'continue' goes on without them)"
+            )
+        self.lost.count += fetched - expected
+
+    def end_input(self, partition: TopicPartition) -> None:
+        """A source partition has been read to its fixed end."""
+        self._stage.observe(self._execution, partition.partition, END)
+        self._stage.advance(self._execution)
+        self._changed = True
+
+    def tick(self, now: float, at_end: Collection[TopicPartition]) -> None:
+        """Time passes (`now` in monotonic seconds); `at_end` are the inputs that are read to their present end.
+
+        A source partition without records for `idle_timeout` is idle: it stops holding windows open.
+        """
+        if self._decoder is None:
+            return
+        for partition in self.spec.inputs:
+            if partition not in at_end:
+                self._heard.pop(partition, None)
+                continue
+            since = self._heard.setdefault(partition, now)
+            watermarks = self._execution.watermarks
+            if now - since >= self._settings.idle_timeout_s and not watermarks.is_idle(partition.partition):
+                watermarks.update(partition.partition, watermarks.of(partition.partition), idle=True)
+                for exchange in self._execution.exchanges:
+                    exchange.idle = len(self.spec.inputs) == 1
+                self._stage.advance(self._execution)
+                self._changed = True
+
+    def take_outputs(self) -> list[Output]:
+        """What is ready to be produced now, before the commit."""
+        execution = self._execution
+        outputs = [output for sink in execution.sinks for output in sink.take()]
+        outputs += [output for exchange in execution.exchanges for output in exchange.take_rows()]
+        return outputs + execution.take_dead_letters()
+
+    def cut(self) -> Cut | None:
+        """Everything since the last cut, to be made durable by one commit; None where nothing has happened."""
+        if not self._changed:
+            return None
+        self._changed = False
+        execution = self._execution
+        self._stage.flush(execution)
+        outputs = [output for sink in execution.sinks for output in sink.take()]
+        outputs += [output for exchange in execution.exchanges for output in exchange.take()]
+        outputs += execution.take_dead_letters()
+        changes: list[Change] = []
+        for state in execution.states:
+            changes.extend(state.cut())
+        if self.spec.changelog is not None:
+            changes.append((CHECKPOINT_KEY, msgspec.json.encode(self._make_checkpoint())))
+        return Cut(outputs, changes, self._positions())
+
+    def _make_checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            _FORMAT,
+            self._stage.plan_version,
+            [(topic, number, offset) for (topic, number), offset in self._offsets.items()],
+            list(self._newest.items()),
+            self._execution.watermarks.snapshot(),
+            {number: state.live for number, state in enumerate(self._execution.states)},
+        )
+
+    def _positions(self) -> dict[TopicPartition, Position]:
+        """Group offsets; an input that ended without a record is committed at 0, so that its end is known."""
+        positions: dict[TopicPartition, Position] = {}
+        for partition in self.spec.inputs:
+            ended = self.ended if self._decoder is None else self._execution.watermarks.of(partition.partition) == END
+            if partition in self._offsets or ended:
+                known = SourcePosition(self._newest.get(partition.partition), ended)
+                metadata = msgspec.json.encode(known).decode()
+                positions[partition] = Position(self._offsets.get(partition, 0), metadata)
+        return positions
+
+
+class TaskFactory:
+    """Opens the tasks of an app by its topology."""
+
+    def __init__(self, stages: Mapping[str, CompiledStage], topology: Topology, settings: TaskSettings) -> None:
+        self.topology = topology
+        self._stages = stages
+        self._settings = settings
+        self._sizes: dict[str, int] = {}
+        for task in topology.tasks:
+            for _, number in task.inputs:
+                stage = task.id.stage
+                self._sizes[stage] = max(self._sizes.get(stage, 0), number + 1)
+
+    def open(self, spec: TaskSpec, store: Store, positions: Mapping[TopicPartition, Position]) -> Task:
+        """A task over its restored store; `positions` are the group's committed ones (for a task without state).
+
+        Raises TaskStopped where the state was written by another plan.
+        """
+        stage = self._stages[spec.id.stage]
+        return Task(spec, stage, self._placement(spec, stage), store, positions, self._settings)
+
+    def _placement(self, spec: TaskSpec, stage: CompiledStage) -> Placement:
+        app = self.topology.app
+        sender = getattr(stage.stage.input, "sender", None)
+        if sender is not None:
+            senders = tuple(range(self._sizes[sender]))
+        else:
+            senders = tuple(sorted(number for _, number in spec.inputs))
+        if self.topology.mode == Mode.SINGLE:
+            assert sender is None, "nothing is re-keyed in mode single"
+        return Placement(
+            spec.id.partition,
+            senders,
+            {exchange.stage: repartition_topic(app, exchange.stage) for exchange in stage.generated.exchanges},
+            self.topology.parallelism,
+            dead_letter_topic(app),
+        )
+

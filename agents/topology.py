@@ -1,0 +1,186 @@
+"""The topology of an app: its physical plan and mode laid out as topics and tasks. Pure data, no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace.sql.physical import ExchangeInput, Mode, PhysicalPlan, SourceInput, Stage
+from headrace.sql.runtime.records import TopicPartition
+
+
+class TopicKind(StrEnum):
+    SOURCE = "source"
+    SINK = "sink"
+    REPARTITION = "repartition"
+    CHANGELOG = "changelog"
+    DEAD_LETTER = "dead-letter"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic the app reads, writes or owns."""
+
+    name: str
+    kind: TopicKind
+    partitions: int | None
+    """Partitions to create it with; None where the topic must exist already (a source without `partitions`)."""
+    replicas: int | None
+    config: Mapping[str, str]
+    """Topic configuration that Headrace creates it with, and that it needs where the topic exists."""
+
+    @property
+    def internal(self) -> bool:
+        """Owned by the app: created by it, deleted by `headrace reset`."""
+        return self.kind in (TopicKind.REPARTITION, TopicKind.CHANGELOG)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TaskId:
+    """One stage on one partition (in mode single: on all partitions, written as partition 0)."""
+
+    stage: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.stage}-{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What one task reads, and where its changelog is."""
+
+    id: TaskId
+    inputs: frozenset[TopicPartition]
+    changelog: TopicPartition | None
+    """None for a stateless task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Topics and tasks of an app in one mode over a known number of source partitions."""
+
+    app: str
+    mode: str
+    parallelism: int
+    topics: tuple[TopicSpec, ...]
+    tasks: tuple[TaskSpec, ...]
+    plan_version: str
+
+    @property
+    def input_topics(self) -> tuple[str, ...]:
+        """Topics that agents consume: sources first, then repartition topics, each once, in plan order."""
+        seen: dict[str, None] = {}
+        for task in self.tasks:
+            for topic, _ in sorted(task.inputs):
+                seen[topic] = None
+        return tuple(seen)
+
+    def task_of(self, topic: str, partition: int) -> TaskSpec:
+        """The task that reads a partition; KeyError where none does."""
+        for task in self.tasks:
+            if (topic, partition) in task.inputs:
+                return task
+        raise KeyError((topic, partition))
+
+
+_UNLIMITED = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
+_LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}
+_CHANGELOG = {
+    "cleanup.policy": "compact",
+    "delete.retention.ms": str(7 * 86_400_000),
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+    **_LARGE_RECORDS,
+}
+
+
+def default_parallelism(plan: PhysicalPlan, source_partitions: Mapping[str, int]) -> int:
+    """The number of partitions after a re-key, where nobody says: the largest source partition count."""
+    return max(source_partitions[topic] for topic in source_topics(plan))
+
+
+def source_topics(plan: PhysicalPlan) -> tuple[str, ...]:
+    """Topics that the app reads."""
+    return tuple(stage.input.source.topic for stage in plan.stages if isinstance(stage.input, SourceInput))
+
+
+def build_topology(
+    app: str,
+    plan: PhysicalPlan,
+    plan_versions: Mapping[str, str],
+    source_partitions: Mapping[str, int],
+    parallelism: int | None,
+) -> Topology:
+    """Topics and tasks of a physical plan over known source partitions.
+
+    `plan_versions` has the version of each stage; a source topic that is missing from `source_partitions` must declare
+    `partitions` (KeyError otherwise).
+    """
+    partitions = dict(source_partitions)
+    for stage in plan.stages:
+        if isinstance(stage.input, SourceInput) and stage.input.source.topic not in partitions:
+            declared = stage.input.source.partitions
+            if declared is None:
+                raise KeyError(stage.input.source.topic)
+            partitions[stage.input.source.topic] = declared
+    parallelism = parallelism or default_parallelism(plan, partitions)
+    tasks: list[TaskSpec] = []
+    topics: dict[str, TopicSpec] = {}
+    for stage in plan.stages:
+        topic = input_topic(app, stage)
+        match stage.input:
+            case SourceInput(source=source):
+                count = partitions[topic]
+                declared = source.partitions if source.partitions is not None else None
+                topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {})
+            case ExchangeInput():
+                count = parallelism
+                config = {**_UNLIMITED, **_LARGE_RECORDS}
+                topics[topic] = TopicSpec(topic, TopicKind.REPARTITION, parallelism, None, config)
+        inputs = [TopicPartition(topic, partition) for partition in range(count)]
+        parts = [frozenset(inputs)] if plan.mode is Mode.SINGLE else [frozenset((each,)) for each in inputs]
+        changelog = f"{app}-{safe_topic(stage.name)}-changelog"
+        if stage.stateful:
+            topics[changelog] = TopicSpec(changelog, TopicKind.CHANGELOG, len(parts), None, _CHANGELOG)
+        for number, part in enumerate(parts):
+            own = TopicPartition(changelog, number) if stage.stateful else None
+            tasks.append(TaskSpec(TaskId(stage.name, number), part, own))
+    for query in plan.queries:
+        sink = query.sink
+        config = dict(_UNLIMITED)
+        if sink.retention_ms is not None:
+            config["retention.ms"] = str(sink.retention_ms)
+        topics.setdefault(
+            sink.topic, TopicSpec(sink.topic, TopicKind.SINK, sink.partitions or parallelism, sink.replicas, config)
+        )
+    dead_letter = dead_letter_topic(app)
+    topics[dead_letter] = TopicSpec(dead_letter, TopicKind.DEAD_LETTER, 1, None, _UNLIMITED)
+    version = hashlib.sha256(
+        "\n".join([plan.mode, str(parallelism), *(f"{s.name} {plan_versions[s.name]}" for s in plan.stages)]).encode()
+    )
+    return Topology(app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), version.hexdigest()[:16])
+
+
+def input_topic(app: str, stage: Stage) -> str:
+    """The topic that a stage reads."""
+    match stage.input:
+        case SourceInput(source=source):
+            return source.topic
+        case ExchangeInput():
+            return repartition_topic(app, stage.name)
+
+
+def repartition_topic(app: str, stage: str) -> str:
+    return f"{app}-{safe_topic(stage)}-repartition"
+
+
+def dead_letter_topic(app: str) -> str:
+    return f"{app}-dead-letter"
+
+
+def safe_topic(name: str) -> str:
+    """A name as it may stand in the name of a topic."""
+    return re.sub(r"[^a-zA-Z0-9._-]", "_", name)

@@ -1,0 +1,207 @@
+"""Inputs of local runs: files and Python rows as the records that a producer would have written."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.app.errors import InputError, UsageError
+from headrace.sql.plan import Source
+from headrace.sql.runtime.records import Headers
+from headrace.sql.types import Kind
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A record on its way into a topic; `partition` None: where the default partitioner puts its key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    partition: int | None
+    headers: Headers
+    origin: str | None
+    """File and line it came from, for messages."""
+
+
+def records_of_rows(source: Source, rows: Any) -> Iterator[SourceRecord]:
+    """Rows as dicts, a DataFrame, or lines of a file (as read by `rows_of_file`)."""
+    if hasattr(rows, "to_dict"):
+        rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    keys = [column.name for column in source.columns if column.key]
+    for row in rows:
+        if isinstance(row, Line):
+            value: bytes = row.value
+            origin: str | None = row.origin
+        else:
+            value, origin = _encode(row), None
+        yield SourceRecord(source.topic, _key_of(source, keys, value), value, 0, None, (), origin)
+
+
+def _key_of(source: Source, keys: Sequence[str], value: bytes) -> bytes | None:
+    """The record key that a producer of a keyed stream would have given: the value's key columns."""
+    if not keys:
+        return None
+    try:
+        fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return None
+    folded = {name.lower(): raw for name, raw in fields.items()}
+    raws = {name: fields.get(name, folded.get(name.lower())) for name in keys}
+    if len(keys) == 1 and source.key_format == "kafka":
+        raw = raws[keys[0]]
+        return None if raw is None else _plain(bytes(raw))
+    return _encode({name: raw for name, raw in raws.items() if raw is not None})
+
+
+def _plain(raw: bytes) -> bytes | None:
+    """A JSON scalar as the plain text that is a Kafka key."""
+    if raw == b"null":
+        return None
+    if raw[:1] == b'"':
+        try:
+            return str(msgspec.json.decode(raw)).encode()
+        except msgspec.DecodeError:
+            return raw
+    return raw
+
+
+def records_of_envelopes(
+    envelopes: Iterable[Mapping[str, Any]], sources: Mapping[str, Source], topics: set[str]
+) -> Iterator[SourceRecord]:
+    """Envelopes (topic, key, value, timestamp, partition, headers) in order.
+
+    InputError names the envelope that is wrong.
+    """
+    for number, envelope in enumerate(envelopes, 1):
+        origin = str(envelope.get("_origin", f"record {number}"))
+        topic = envelope.get("topic")
+        if topic is None and len(topics) == 1:
+            (topic,) = topics
+        elif topic not in topics:
+            by_name = sources.get(str(topic).lower())
+            if by_name is None:
+                known = ", ".join(sorted(topics))
+                raise InputError(f"{origin}: topic {topic!r} is read by no query of the app", f"known: {known}")
+            topic = by_name.topic
+        if "value" not in envelope:
+            raise InputError(f"{origin}: an envelope needs `value`")
+        unknown = set(envelope) - {"topic", "key", "value", "timestamp", "partition", "headers", "offset", "_origin"}
+        if unknown:
+            raise InputError(f"{origin}: unknown field `{sorted(unknown)[0]}` in an envelope")
+        value = envelope["value"]
+        yield SourceRecord(
+            str(topic),
+            _key_bytes(envelope.get("key")),
+            None if value is None else value if isinstance(value, bytes) else _encode(value),
+            int(envelope.get("timestamp") or 0),
+            envelope.get("partition"),
+            [(name, str(text).encode()) for name, text in (envelope.get("headers") or {}).items()],
+            origin,
+        )
+
+
+def _key_bytes(key: Any) -> bytes | None:
+    if key is None or isinstance(key, bytes):
+        return key
+    return key.encode() if isinstance(key, str) else _encode(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One JSON value of a file."""
+
+    value: bytes
+    origin: str
+
+
+def rows_of_file(source: Source, path: str) -> Iterator[Line]:
+    """Values of a file, by its name's end: .jsonl, .ndjson, .json (also .gz), .csv, .parquet; `-` is stdin."""
+    name = path.removesuffix(".gz")
+    if path == "-" or name.endswith((".jsonl", ".ndjson", ".json")):
+        for number, line in enumerate(_lines(path), 1):
+            if line.strip():
+                yield Line(line.strip(), f"{path}:{number}")
+    elif name.endswith(".csv"):
+        yield from _csv_rows(source, path)
+    elif name.endswith(".parquet"):
+        yield from _parquet_rows(path)
+    else:
+        raise UsageError(f"{path}: unknown kind of file", "known: .jsonl .ndjson .csv .parquet, also .gz; - is stdin")
+
+
+def envelopes_of_file(path: str) -> Iterator[Mapping[str, Any]]:
+    """Envelopes of a file of JSON lines, in order. InputError where a line is none."""
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            envelope = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+            rest = {name: msgspec.json.decode(raw) for name, raw in envelope.items() if name != "value"}
+        except msgspec.DecodeError as error:
+            raise InputError(f"{path}:{number}: not an envelope: {error}") from None
+        if "value" in envelope:
+            raw = bytes(envelope["value"])
+            rest["value"] = None if raw == b"null" else raw
+        yield {**rest, "_origin": f"{path}:{number}"}
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    try:
+        if path == "-":
+            yield from sys.stdin.buffer
+            return
+        with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as file:
+            yield from file
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def _csv_rows(source: Source, path: str) -> Iterator[Line]:
+    """CSV with a header line; numbers and booleans by the declared types, an empty field is NULL."""
+    kinds = {column.name.lower(): column.column.type.kind for column in source.columns}
+    text = io.TextIOWrapper(io.BytesIO(b"".join(_lines(path))), encoding="utf-8-sig", newline="")
+    for number, row in enumerate(csv.DictReader(text), 2):
+        fields = {}
+        for name, field in row.items():
+            if name is None:
+                raise InputError(f"{path}:{number}: more fields than the header names")
+            fields[name] = _csv_value(field, kinds.get(name.lower()))
+        yield Line(_encode(fields), f"{path}:{number}")
+
+
+def _csv_value(text: str | None, kind: Kind | None) -> Any:
+    if text is None or text == "":
+        return None
+    if kind is Kind.BOOLEAN and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind in (Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL) or (kind is Kind.TIMESTAMP and text.lstrip("-").isdigit()):
+        try:
+            msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+        return msgspec.Raw(text.encode())
+    return text
+
+
+def _parquet_rows(path: str) -> Iterator[Line]:
+    try:
+        import pyarrow.parquet as parquet  # type: ignore[import-not-found]
+    except ImportError:
+        raise UsageError(f"{path}: reading Parquet needs pyarrow", "pip install pyarrow") from None
+    number = 0
+    for batch in parquet.ParquetFile(path).iter_batches():
+        for row in batch.to_pylist():
+            number += 1
+            yield Line(_encode(row), f"{path}:{number}")

@@ -1,0 +1,51 @@
+"""Keys of sink records as people and Python read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.sql.plan import Query, aggregate_of, scan_of
+from headrace.sql.types import Kind, Type
+
+_NUMBERS = (Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL, Kind.TIMESTAMP, Kind.BOOLEAN)
+
+
+class KeyReader:
+    """Reads the record keys of one query's sink: numbers as numbers, several columns as a dict, the rest as text."""
+
+    def __init__(self, query: Query) -> None:
+        self._is_json = query.sink.key_format == "json"
+        aggregate = aggregate_of(query.node)
+        types: list[Type]
+        if aggregate is not None:
+            types = [expr.type for _, expr in aggregate.keys]
+            self._is_json = self._is_json or len(types) != 1 or aggregate.window is not None
+        else:
+            columns = [column for column in scan_of(query.node).source.columns if column.key]
+            types = [column.column.type for column in columns]
+            self._is_json = self._is_json or len(types) > 1
+        formatted = query.sink.timestamp_format is not None
+        self._is_number = (
+            len(types) == 1
+            and types[0].kind in _NUMBERS
+            and not (types[0].kind is Kind.TIMESTAMP and formatted and aggregate is not None)
+        )
+
+    def read(self, key: bytes | None) -> Any:
+        if key is None:
+            return None
+        if self._is_json or self._is_number or key.startswith(b'{"'):
+            try:
+                return _without_null(msgspec.json.decode(key))
+            except msgspec.DecodeError:
+                pass
+        return key.decode(errors="replace")
+
+
+def _without_null(key: Any) -> Any:
+    """The object that stands for a NULL key of one column, as None."""
+    if isinstance(key, dict) and len(key) == 1 and next(iter(key.values())) is None:
+        return None
+    return key

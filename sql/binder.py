@@ -1,0 +1,572 @@
+"""Binding of statements: from syntax to the logical plan of an app. Every clause is consumed or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from headrace.sql import expressions as e
+from headrace.sql import options as o
+from headrace.sql import plan as p
+from headrace.sql import syntax as s
+from headrace.sql import types as t
+from headrace.sql.binding import WINDOW_NAMES, ExpressionBinder, Grouping, Scope, cast, coerce, is_aggregate, walk
+from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
+from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.tree import duration_ms
+
+RESULT = "result"
+"""The name of the sink of a bare SELECT: the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A name that queries can read or write: a declared source, or a query's rows."""
+
+    name: str
+    kind: s.RelationKind
+    declared: s.CreateRelation | None
+    node: p.Node | None
+    """What a query that reads it gets; None for a table with a primary key."""
+    sink: p.Sink | None
+    quoted: frozenset[str]
+
+
+class Binder:
+    """Binds the statements of one app in order."""
+
+    def __init__(self, defaults: Mapping[str, str]) -> None:
+        self._relations: dict[str, Relation] = {}
+        self._settings: dict[str, str] = dict(defaults)
+        self._set: dict[str, str] = {}
+        self._queries: list[p.Query] = []
+        self._explained: list[p.Query] = []
+        self._read: set[str] = set()
+
+    def bind(self, statements: tuple[s.Statement, ...]) -> p.LogicalPlan:
+        """The logical plan; SqlError with every statement's problems."""
+        problems: list[Problem] = []
+        for statement in statements:
+            try:
+                self._bind_statement(statement)
+            except SqlError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise SqlError(problems)
+        return p.LogicalPlan(tuple(self._queries), tuple(self._explained), tuple(self._set.items()))
+
+    def _bind_statement(self, statement: s.Statement) -> None:
+        match statement:
+            case s.CreateRelation():
+                self._declare(statement)
+            case s.CreateAs():
+                self._create_as(statement)
+            case s.InsertInto():
+                self._insert_into(statement)
+            case s.Query():
+                node, quoted = self._bind_select(statement.query, self._settings)
+                sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
+                self._add_query(RESULT, node, sink, self._settings, statement.span)
+            case s.SetOption():
+                self._set_option(statement.option)
+            case s.Explain():
+                node, _ = self._bind_select(statement.query, self._settings)
+                sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
+                self._explained.append(_query(RESULT, node, sink, self._settings))
+
+    # Names
+
+    def _new_name(self, name: s.Identifier) -> str:
+        key = _key(name)
+        if key in self._relations:
+            raise sql_error(f"`{name.text}` exists already", name.span)
+        return key
+
+    def _relation(self, name: s.Identifier) -> Relation:
+        found = self._relations.get(_key(name))
+        if found is None:
+            hint = did_you_mean(name.text, (relation.name for relation in self._relations.values()))
+            raise sql_error(f"stream or table `{name.text}` does not exist", name.span, hint)
+        return found
+
+    def _set_option(self, option: s.Option) -> None:
+        key = o.canonical(option, o.SETTINGS, "setting")
+        o.check_value(key, option)
+        self._settings[key] = self._set[key] = option.value.lower()
+
+    # Declarations
+
+    def _declare(self, statement: s.CreateRelation) -> None:
+        key = self._new_name(statement.name)
+        options = o.Options(statement.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
+        if not statement.columns:
+            raise sql_error(
+                f"`{statement.name.text}` has no columns", statement.name.span, "inference of columns is not supported yet"
+            )
+        seen: set[str] = set()
+        for column in statement.columns:
+            folded = column.name.text if column.name.quoted else column.name.text.lower()
+            if folded in seen:
+                raise sql_error(f"column `{column.name.text}` is declared twice", column.name.span)
+            seen.add(folded)
+        quoted = frozenset(c.name.text for c in statement.columns if c.name.quoted)
+        node: p.Node | None = None
+        if not statement.primary_key:
+            node = p.Scan(self._source(statement, options))
+        self._relations[key] = Relation(statement.name.text, statement.kind, statement, node, None, quoted)
+
+    def _source(self, statement: s.CreateRelation, options: o.Options) -> p.Source:
+        event_time = _event_time(statement, options)
+        columns = tuple(
+            p.SourceColumn(
+                column.name.text,
+                e.Column(
+                    column.name.text,
+                    column.type,
+                    not (column.not_null or column.name.text == event_time.column),
+                ),
+                column.key,
+                column.unsigned,
+                column.name.quoted,
+            )
+            for column in statement.columns
+        )
+        topic = options.text("topic") or statement.name.text.lower()
+        for relation in self._relations.values():
+            if isinstance(relation.node, p.Scan) and relation.node.source.topic == topic:
+                raise sql_error(f"topic `{topic}` is declared already, as `{relation.name}`", statement.name.span)
+            if relation.sink is not None and relation.sink.topic == topic:
+                raise sql_error(
+                    f"topic `{topic}` is written by a query of this app",
+                    statement.name.span,
+                    f"read `{relation.name}` instead",
+                )
+        start = options.text("start_from") or self._settings.get("start_from", "earliest")
+        return p.Source(
+            statement.name.text,
+            topic,
+            columns,
+            event_time,
+            options.number("partitions"),
+            options.number("replicas"),
+            options.word("key_format") or "kafka",
+            o.start_from(start),
+        )
+
+    # Queries
+
+    def _create_as(self, statement: s.CreateAs) -> None:
+        key = self._new_name(statement.name)
+        options = o.Options(statement.options, o.SINK_OPTIONS, "option")
+        settings = self._with(options)
+        node, quoted = self._bind_select(statement.query, settings)
+        name = statement.name.text
+        grouped = p.aggregate_of(node) is not None
+        kind = statement.kind if grouped else s.RelationKind.STREAM  # a table without a key is a stream, as in Flink
+        sink = _sink(name, name.lower(), kind, node, options)
+        self._check_topic(sink, statement.name.span)
+        self._add_query(name, node, sink, settings, statement.span)
+        self._relations[key] = Relation(name, kind, None, node, sink, quoted)
+
+    def _insert_into(self, statement: s.InsertInto) -> None:
+        target = self._relation(statement.target)
+        if _key(statement.target) in self._read:
+            raise sql_error(
+                f"`{target.name}` is read by a query above", statement.target.span, "write it before it is read"
+            )
+        declared = target.declared
+        if target.kind is s.RelationKind.TABLE and target.sink is not None:
+            raise sql_error(f"table `{target.name}` has a writer already", statement.target.span)
+        if declared is None:
+            columns = target.node.columns if target.node is not None else ()
+            wanted = [(column.name, column.type, False) for column in columns]
+            if statement.columns is not None:
+                raise sql_error("a column list needs a declared target", statement.columns[0].span)
+            options = o.Options((), o.SINK_OPTIONS, "option")
+        else:
+            wanted = [(c.name.text, c.type, c.not_null) for c in declared.columns]
+            options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
+        settings = self._with(options)
+        node, _ = self._bind_select(statement.query, settings)
+        if _key(statement.target) in self._read:
+            raise sql_error("a query cannot write what it reads", statement.span)
+        node = _as_declared(node, wanted, statement)
+        kind = target.kind
+        if declared is not None and kind is s.RelationKind.TABLE and not declared.primary_key:
+            kind = s.RelationKind.STREAM
+        if kind is s.RelationKind.TABLE and p.aggregate_of(node) is None:
+            raise sql_error(f"table `{target.name}` has a primary key, but the query does not group", statement.span)
+        sink = target.sink or _sink(target.name, target.name.lower(), kind, node, options)
+        if target.sink is None:
+            self._check_topic(sink, statement.target.span)
+        self._add_query(f"{target.name}", node, sink, settings, statement.span)
+        reader = node if target.sink is None else None
+        self._relations[_key(statement.target)] = replace(target, node=reader, sink=sink)
+
+    def _with(self, options: o.Options) -> dict[str, str]:
+        """Settings as a query sees them: WITH before SET before the app's defaults."""
+        own = {key: value for key in o.SETTINGS if (value := options.word(key)) is not None}
+        return {**self._settings, **own}
+
+    def _check_topic(self, sink: p.Sink, span: Span) -> None:
+        for relation in self._relations.values():
+            if relation.sink is not None and relation.sink.topic == sink.topic:
+                raise sql_error(f"topic `{sink.topic}` is the sink of `{relation.name}`", span)
+            if isinstance(relation.node, p.Scan) and relation.node.source.topic == sink.topic:
+                if relation.name.lower() != sink.name.lower():
+                    raise sql_error(f"topic `{sink.topic}` is read by `{relation.name}`", span)
+
+    def _add_query(self, name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str], span: Span) -> None:
+        names = {query.name for query in self._queries}
+        unique, ordinal = name, 2
+        while unique in names:
+            unique, ordinal = f"{name}_{ordinal}", ordinal + 1
+        self._queries.append(_query(unique, node, sink, settings))
+
+    def _bind_select(self, select: s.Select, settings: Mapping[str, str]) -> tuple[p.Node, frozenset[str]]:
+        relation = self._relation(select.source.name)
+        node = self._readable(relation, select.source)
+        self._read.add(_key(select.source.name))
+        alias = select.source.alias
+        scope = Scope(node.columns, (alias.text if alias else relation.name,), relation.quoted)
+        if select.where is not None:
+            node = p.Filter(node, ExpressionBinder(scope).bind_predicate(select.where))
+        quoted = frozenset(item.alias.text for item in select.items if item.alias is not None and item.alias.quoted)
+        if _is_grouped(select):
+            return _SelectGrouped(select, node, scope, settings).bind(), quoted
+        if select.having is not None:
+            raise sql_error("HAVING needs GROUP BY", select.having.span)
+        if select.source.window is not None or select.window is not None:
+            raise sql_error("a window needs GROUP BY", (select.window or select.source.window or select).span)
+        if select.emit is s.Emit.FINAL:
+            raise sql_error("EMIT FINAL needs GROUP BY: without it every row is final at once", select.span)
+        binder = ExpressionBinder(scope)
+        items = _select_items(select, scope, binder)
+        if len(items) == len(node.columns) and all(
+            expr == column and name == column.name for (name, expr), column in zip(items, node.columns, strict=True)
+        ):
+            return node, quoted | relation.quoted
+        return p.Project(node, items), quoted
+
+    def _readable(self, relation: Relation, reference: s.TableReference) -> p.Node:
+        if relation.node is not None:
+            return relation.node
+        if relation.sink is not None:
+            raise sql_error(
+                f"reading `{relation.name}`, which several queries write, is not supported yet", reference.span
+            )
+        raise sql_error("reading a table with a primary key is not supported yet", reference.span)
+
+
+def _key(name: s.Identifier) -> str:
+    return name.text if name.quoted else name.text.lower()
+
+
+def _is_grouped(select: s.Select) -> bool:
+    return select.group_by is not None or any(
+        is_aggregate(part) for item in select.items for part in walk(item.expression)
+    )
+
+
+def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
+    """The declared event time: WATERMARK FOR or the option `timestamp`, else the Kafka timestamp."""
+    text = options.text("timestamp_format")
+    name = statement.watermark.column if statement.watermark is not None else None
+    if "timestamp" in options:
+        option = options.entry("timestamp")
+        if name is not None:
+            raise sql_error("the event time is declared twice: by WATERMARK FOR and by `timestamp`", option.span)
+        name = s.Identifier(option.value, False, option.value_span)
+    delay_ms = statement.watermark.delay_ms if statement.watermark is not None else 0
+    if name is None:
+        return p.EventTime(None, delay_ms, None)
+    column = next((c for c in statement.columns if name.matches(c.name.text)), None)
+    if column is None:
+        hint = did_you_mean(name.text, (c.name.text for c in statement.columns))
+        raise sql_error(f"column `{name.text}` does not exist", name.span, hint)
+    if column.type.kind is t.Kind.VARCHAR:
+        if text is None:
+            raise sql_error(
+                f"the event time `{column.name.text}` is VARCHAR", name.span, "declare it TIMESTAMP, or give timestamp_format"
+            )
+        try:
+            TimeFormat(text)
+        except RecordError as error:
+            raise sql_error(str(error), options.entry("timestamp_format").value_span) from None
+        return p.EventTime(column.name.text, delay_ms, text)
+    if column.type.kind not in (t.Kind.TIMESTAMP, t.Kind.BIGINT):
+        raise sql_error(f"the event time `{column.name.text}` is {column.type}", name.span, "declare it TIMESTAMP")
+    return p.EventTime(column.name.text, delay_ms, None)
+
+
+def _query(name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str]) -> p.Query:
+    on_error = p.OnError(settings.get("on_error", p.OnError.DEAD_LETTER))
+    return p.Query(name, node, sink, on_error, p.Late(settings.get("late", p.Late.DEAD_LETTER)))
+
+
+def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.Options) -> p.Sink:
+    text = options.text("timestamp_format")
+    if text is not None:
+        try:
+            TimeFormat(text)
+        except RecordError as error:
+            raise sql_error(str(error), options.entry("timestamp_format").value_span) from None
+    retention = options.text("retention")
+    retention_ms: int | None = None
+    if retention is not None:
+        amount = retention.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+        retention_ms = duration_ms(amount, retention[len(amount) :] or "MS", options.entry("retention").value_span)
+    return p.Sink(
+        name,
+        kind,
+        options.text("topic") or topic,
+        options.number("partitions"),
+        options.number("replicas"),
+        retention_ms,
+        _key_columns(node),
+        options.word("key_format") or "kafka",
+        options.word("key_in_value") != "false",
+        text,
+    )
+
+
+def _key_columns(node: p.Node) -> tuple[str, ...] | None:
+    """Names of the record key's parts: a key's output name where it is selected, else its name in GROUP BY."""
+    aggregate = p.aggregate_of(node)
+    if aggregate is None:
+        return None
+    window = (p.WINDOW_START, p.WINDOW_END) if aggregate.window else ()
+    return tuple(_output_name(node, name) for name, _ in aggregate.keys) + window
+
+
+def _output_name(node: p.Node, key: str) -> str:
+    if isinstance(node, p.Filter):
+        return _output_name(node.input, key)
+    if isinstance(node, p.Project):
+        inner = _output_name(node.input, key)
+        for name, expr in node.items:
+            if isinstance(expr, e.Column) and expr.name == inner:
+                return name
+        return inner
+    return key
+
+
+def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> tuple[tuple[str, e.Expr], ...]:
+    """Output names and expressions; stars expanded."""
+    items: list[tuple[str, e.Expr, Span]] = []
+    for item in select.items:
+        if isinstance(item.expression, s.Star):
+            if item.expression.qualifier is not None:
+                scope.check_qualifier(item.expression.qualifier)
+            items.extend((column.name, column, item.span) for column in scope.columns)
+        else:
+            bound = binder.bind(item.expression)
+            if bound.type.kind is t.Kind.INTERVAL:
+                raise sql_error("an INTERVAL cannot be a column of a result yet", item.span)
+            if bound.type.kind is t.Kind.NULL:
+                bound = e.Literal(None, t.VARCHAR)
+            items.append((_item_name(item, len(items)), bound, item.span))
+    seen: set[str] = set()
+    for name, _, span in items:
+        if name.lower() in seen:
+            raise sql_error(f"two columns are named `{name}`", span, "give one an alias with AS")
+        seen.add(name.lower())
+    return tuple((name, expr) for name, expr, _ in items)
+
+
+def _item_name(item: s.SelectItem, position: int) -> str:
+    if item.alias is not None:
+        return item.alias.text
+    node = item.expression
+    while isinstance(node, s.Cast):
+        node = node.operand
+    match node:
+        case s.Name():
+            return node.column.text
+        case s.FunctionCall():
+            return node.name.lower()
+    return f"col_{position}"
+
+
+def _as_declared(node: p.Node, wanted: list[tuple[str, t.Type, bool]], statement: s.InsertInto) -> p.Node:
+    """The rows of INSERT INTO … SELECT as the target declares them: by position, converted, the rest NULL."""
+    given = node.columns
+    names = statement.columns
+    if names is None:
+        targets = [name for name, _, _ in wanted]
+        if len(given) != len(targets):
+            raise sql_error(
+                f"`{statement.target.text}` has {len(targets)} columns, the query {len(given)}", statement.query.span
+            )
+    else:
+        targets = []
+        for identifier in names:
+            found = next((name for name, _, _ in wanted if identifier.matches(name)), None)
+            if found is None:
+                hint = did_you_mean(identifier.text, (name for name, _, _ in wanted))
+                raise sql_error(f"column `{identifier.text}` does not exist", identifier.span, hint)
+            targets.append(found)
+        if len(given) != len(targets):
+            raise sql_error(f"{len(targets)} columns are named, the query has {len(given)}", statement.query.span)
+    values = dict(zip(targets, given, strict=True))
+    items: list[tuple[str, e.Expr]] = []
+    for name, type_, not_null in wanted:
+        column: e.Expr = values.get(name, e.Literal(None, type_))
+        if not_null and column.nullable:
+            raise sql_error(f"column `{name}` is NOT NULL, the query may give NULL", statement.query.span)
+        items.append((name, cast(coerce(column, column.type, statement.span), type_, statement.query.span, False)))
+    return p.Project(node, tuple(items))
+
+
+class _SelectGrouped:
+    """A SELECT with GROUP BY or aggregate calls: Aggregate, then HAVING, then the output expressions."""
+
+    def __init__(self, select: s.Select, node: p.Node, scope: Scope, settings: Mapping[str, str]) -> None:
+        self._select = select
+        self._node = node
+        self._scope = scope
+        self._settings = settings
+
+    def bind(self) -> p.Node:
+        select = self._select
+        if p.is_updating(self._node):
+            raise sql_error(
+                "grouping the changes of an updating table is not supported yet",
+                select.source.span,
+                "read a windowed table with EMIT FINAL, or the stream itself",
+            )
+        clause, group_by = self._window_clause()
+        window = self._window(clause)
+        keys = self._keys(group_by)
+        columns = tuple(e.Column(name, t.TIMESTAMP, False) for name in (p.WINDOW_START, p.WINDOW_END)) if window else ()
+        grouping = Grouping(keys, columns)
+        above = ExpressionBinder(self._scope, grouping)
+        if any(isinstance(item.expression, s.Star) for item in select.items):
+            star = next(item for item in select.items if isinstance(item.expression, s.Star))
+            raise sql_error("* does not go with GROUP BY", star.span, "name the keys and the aggregates")
+        items = _select_items(select, self._scope, above)
+        having = above.bind_predicate(select.having) if select.having is not None else None
+        default = self._settings.get("emit") if window else None
+        emit = select.emit or s.Emit(default or ("final" if window else "changes"))
+        aggregate = p.Aggregate(
+            self._node,
+            keys,
+            window,
+            tuple((name, call) for call, name in grouping.calls.items()),
+            emit,
+            p.Changes(self._settings.get("changes", p.Changes.EVERY)),
+        )
+        return p.Project(p.Filter(aggregate, having) if having is not None else aggregate, items)
+
+    def _window_clause(self) -> tuple[s.WindowClause | None, list[s.Expression]]:
+        """The one window of the query, wherever it is written, and the other entries of GROUP BY."""
+        select = self._select
+        found = [clause for clause in (select.window, select.source.window) if clause is not None]
+        rest: list[s.Expression] = []
+        names_window = False
+        for item in select.group_by or ():
+            match item:
+                case s.FunctionCall(name="TUMBLE"):
+                    found.append(_tumble_call(item))
+                case s.FunctionCall(name="HOP" | "SESSION" | "CUMULATE"):
+                    raise sql_error(f"{item.name} windows are not supported yet", item.span, "TUMBLE windows are")
+                case s.Name(qualifier=None) if found and item.column.text.lower() in WINDOW_NAMES:
+                    names_window = True
+                case _:
+                    rest.append(item)
+        if len(found) > 1:
+            raise sql_error("a query has one window", found[1].span)
+        if select.source.window is not None and not names_window:
+            raise sql_error("GROUP BY must name window_start or window_end", select.source.window.span)
+        return (found[0] if found else None), rest
+
+    def _window(self, clause: s.WindowClause | None) -> p.Tumbling | None:
+        if clause is None:
+            return None
+        if clause.size_ms <= 0:
+            raise sql_error("a window has a size above zero", clause.span)
+        if clause.grace_ms < 0:
+            raise sql_error("a grace period is not negative", clause.span)
+        if clause.time is not None:
+            self._check_time(clause.time)
+        return p.Tumbling(clause.size_ms, clause.grace_ms)
+
+    def _check_time(self, time: s.Expression) -> None:
+        """Windows are over the event time of the source: a column named for it must be that one."""
+        if not isinstance(time, s.Name):
+            raise sql_error("a window takes a column as its time", time.span)
+        column = self._scope.resolve(time)
+        event_time = _event_time_column(self._node)
+        if event_time is None:
+            scan = p.scan_of(self._node)
+            if p.aggregate_of(self._node) is None and scan.source.event_time.column is None:
+                raise sql_error(
+                    f"`{time.column.text}` is not declared as the event time of `{scan.source.name}`",
+                    time.span,
+                    f"add WATERMARK FOR {time.column.text} AS {time.column.text} - INTERVAL '5' SECOND to it",
+                )
+            raise sql_error(
+                f"`{time.column.text}` is not the event time of these rows", time.span, "leave the time column out"
+            )
+        if column.name != event_time:
+            raise sql_error(
+                f"`{time.column.text}` is not the event time of these rows", time.span, f"it is `{event_time}`"
+            )
+
+    def _keys(self, group_by: list[s.Expression]) -> tuple[tuple[str, e.Expr], ...]:
+        binder = ExpressionBinder(self._scope)
+        keys: list[tuple[str, e.Expr]] = []
+        for item in group_by:
+            node = self._item_of(item)
+            if any(is_aggregate(part) for part in walk(node)):
+                raise sql_error("GROUP BY cannot hold an aggregate function", node.span)
+            expr = binder.bind(node)
+            if expr.type.kind in (t.Kind.NULL, t.Kind.INTERVAL):
+                raise sql_error(f"cannot group by {expr.type}", node.span)
+            if all(expr != known for _, known in keys):
+                name = expr.name if isinstance(expr, e.Column) else f"key_{len(keys)}"
+                keys.append((name, expr))
+        return tuple(keys)
+
+    def _item_of(self, item: s.Expression) -> s.Expression:
+        """An ordinal or an alias stands for the expression of its SELECT item."""
+        items = self._select.items
+        if isinstance(item, s.NumberLiteral) and item.text.isdigit():
+            if not 1 <= int(item.text) <= len(items):
+                raise sql_error(f"GROUP BY {item.text}: the query has {len(items)} columns", item.span)
+            return items[int(item.text) - 1].expression
+        if isinstance(item, s.Name) and item.qualifier is None:
+            if not any(item.column.matches(column.name) for column in self._scope.columns):
+                for candidate in items:
+                    if candidate.alias is not None and item.column.matches(candidate.alias.text):
+                        return candidate.expression
+        return item
+
+
+def _tumble_call(node: s.FunctionCall) -> s.WindowClause:
+    match node.arguments:
+        case (s.IntervalLiteral() as size,):
+            return s.WindowClause(None, size.milliseconds, 0, node.span)
+        case (time, s.IntervalLiteral() as size):
+            return s.WindowClause(time, size.milliseconds, 0, node.span)
+    raise sql_error("TUMBLE takes a time column and an INTERVAL", node.span)
+
+
+def _event_time_column(node: p.Node) -> str | None:
+    """The column that holds the event time of a node's rows; None where none does."""
+    match node:
+        case p.Scan():
+            return node.source.event_time.column
+        case p.Filter():
+            return _event_time_column(node.input)
+        case p.Project():
+            inner = _event_time_column(node.input)
+            for name, expr in node.items:
+                if isinstance(expr, e.Column) and expr.name == inner:
+                    return name
+    return None
+
+
+def bind(statements: tuple[s.Statement, ...], defaults: Mapping[str, str] | None = None) -> p.LogicalPlan:
+    """The logical plan of an app's statements; `defaults` are settings that SET and WITH override."""
+    return Binder(defaults or {}).bind(statements)

@@ -1,0 +1,164 @@
+"""The state of one aggregation as generated code: a Struct of accumulators, their updates, merges and results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from headrace.sql import physical as ph
+from headrace.sql.codegen.expressions import Names
+from headrace.sql.codegen.writer import safe_name
+from headrace.sql.expressions import AggregateCall, Column, Expr
+from headrace.sql.functions.aggregates import ACCUMULATORS, PYTHON_TYPES
+from headrace.sql.runtime import values
+from headrace.sql.runtime.codec import AccumulatorCodec
+from headrace.sql.types import Kind, Type
+
+_ORDER = tuple[int, int | bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class AccumulatorField:
+    """One field of the state: a kind of accumulator over an operand (None: over rows)."""
+
+    name: str
+    kind: str
+    operand: Expr | None
+
+
+class Accumulators:
+    """The layout of an aggregation's state, the same for partial aggregates and for those that merge them."""
+
+    def __init__(self, operator: ph.AggregateOp, flags: int) -> None:
+        """`flags` is the number of sinks for which the state remembers whether the group's row is out."""
+        self.fields: list[AccumulatorField] = []
+        self._by_key: dict[tuple[str, Expr | None], AccumulatorField] = {}
+        taken: set[str] = {"time"}
+        for _, call in operator.calls:
+            for kind in call.function.accumulators(call.operand.type if call.operand is not None else None):
+                self._add(kind, call, taken)
+        self.has_time = not (operator.final and operator.window is not None)
+        self.flags = tuple(f"out_{index}" for index in range(flags))
+        self.key_type = _key_type(operator.keys)
+        self.struct = self._define()
+
+    def _add(self, kind: str, call: AggregateCall, taken: set[str]) -> None:
+        operand = call.operand
+        if kind == "count" and (operand is None or not operand.nullable):
+            operand = None  # a count of values that are never NULL is the count of rows
+            if call.function.name == "SUM":
+                return  # and a group has at least one row
+        if (kind, operand) in self._by_key:
+            return
+        of = f"_{operand.name}" if isinstance(operand, Column) else ("" if operand is None else "_of")
+        added = AccumulatorField(safe_name(f"{kind}{of}", taken), kind, operand)
+        self._by_key[kind, operand] = added
+        self.fields.append(added)
+
+    def _define(self) -> type:
+        fields: list[tuple[str, Any, Any]] = []
+        for item in self.fields:
+            fields.append((item.name, *_storage(item.kind, item.operand.type if item.operand is not None else None)))
+        if self.has_time:
+            fields.append(("time", int, -(2**63)))
+        fields += [(flag, bool, False) for flag in self.flags]
+        return msgspec.defstruct("Accumulators", fields, array_like=True, gc=False)
+
+    def codec(self) -> AccumulatorCodec:
+        integers = (Kind.INT, Kind.BIGINT)
+        totals = tuple(
+            item.name
+            for item in self.fields
+            if item.kind == "sum" and item.operand is not None and item.operand.type.kind in integers
+        )
+        return AccumulatorCodec(self.struct, self.key_type, totals)
+
+    def field(self, kind: str, operand: Expr | None) -> AccumulatorField | None:
+        if kind == "count" and operand is not None and not operand.nullable:
+            operand = None
+        return self._by_key.get((kind, operand))
+
+    def result(self, call: AggregateCall, names: Names) -> str:
+        """Code of a call's result over the state `acc`."""
+        operand = call.operand
+        kinds = call.function.accumulators(operand.type if operand is not None else None)
+        found = [self.field(kind, operand) for kind in kinds]
+        main = found[-1]
+        assert main is not None
+        value = f"acc.{main.name}"
+        match call.function.name:
+            case "COUNT":
+                return value
+            case "COUNT_DISTINCT":
+                return f"len({value})"
+            case "SUM":
+                code = _total(value, call.type, names)
+            case "AVG":
+                count = found[0]
+                assert count is not None
+                code = _mean(value, f"acc.{count.name}", call.type, names)
+            case "FIRST_VALUE" | "LAST_VALUE":
+                return f"(None if {value} is None else {value}[3])"
+            case _:
+                return value
+        if operand is not None and operand.nullable:
+            count = found[0]
+            assert count is not None
+            return f"(None if acc.{count.name} == 0 else {code})"
+        return code
+
+
+def _storage(kind: str, operand: Type | None) -> tuple[Any, Any]:
+    """Type and initial value of an accumulator's field."""
+    python = PYTHON_TYPES[operand.kind] if operand is not None else int
+    match kind:
+        case "count":
+            return int, 0
+        case "sum":
+            return (float, 0.0) if python is float else (int | str, 0)
+        case "decimal_sum":
+            assert operand is not None
+            return Decimal, Decimal(0).scaleb(-operand.scale)
+        case "distinct":
+            return set[python], msgspec.field(default_factory=set)  # type: ignore[valid-type]
+        case "first" | "last":
+            return tuple[int, int | bytes, int, python] | None, None  # type: ignore[valid-type]
+        case _:
+            return python | None, None
+
+
+def _total(value: str, type_: Type, names: Names) -> str:
+    match type_.kind:
+        case Kind.DOUBLE:
+            return f"{names.bind('finite', values.finite)}({value})"
+        case Kind.DECIMAL:
+            return f"{names.bind('fit_decimal', values.fit_decimal)}({value}, {type_.precision}, {type_.scale})"
+        case _:
+            return f"{names.bind('in_bigint', values.in_bigint)}({value})"
+
+
+def _mean(total: str, count: str, type_: Type, names: Names) -> str:
+    if type_.kind is Kind.DECIMAL:
+        names.bind("divide_decimal", values.divide_decimal)
+        fit = names.bind("fit_decimal", values.fit_decimal)
+        return f"{fit}(divide_decimal({total}, {count}), {type_.precision}, {type_.scale})"
+    return f"{names.bind('finite', values.finite)}({total} / {count})"
+
+
+def _key_type(keys: tuple[tuple[str, Expr], ...]) -> Any:
+    """The type of grouping keys in memory: a single value as it is, else a tuple."""
+    types = [PYTHON_TYPES[expr.type.kind] | None for _, expr in keys]
+    return types[0] if len(types) == 1 else tuple[tuple(types)]  # type: ignore[misc]
+
+
+def update_lines(item: AccumulatorField, value: str, order: str) -> list[str]:
+    """Lines that add a value to the state `acc`."""
+    return [line.format(f=f"acc.{item.name}", v=value, o=order) for line in ACCUMULATORS[item.kind].update]
+
+
+def merge_lines(item: AccumulatorField) -> list[str]:
+    """Lines that merge the state `partial` into `acc`."""
+    return [line.format(f=f"acc.{item.name}", g=f"partial.{item.name}") for line in ACCUMULATORS[item.kind].merge]

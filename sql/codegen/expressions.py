@@ -1,0 +1,297 @@
+"""Expressions as Python text, with SQL's three-valued logic.
+
+`value` gives code for the value (None for NULL); `true` and `false` give code that is truthy exactly when the
+expression is TRUE, or FALSE: what WHERE, HAVING and CASE need, without making a NULL first.
+No text of the user stands in the code: literals and patterns are bound by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.sql import expressions as e
+from headrace.sql.codegen.casts import NAMES as CAST_NAMES
+from headrace.sql.codegen.casts import cast_fails, cast_template
+from headrace.sql.runtime import values
+from headrace.sql.types import Kind, Type
+
+_COMPARE = {"=": "==", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_INVERSE = {"=": "!=", "<>": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+
+
+def fails(expression: e.Expr) -> bool:
+    """Whether evaluating it may raise RecordError."""
+    match expression:
+        case e.Arithmetic():
+            return True
+        case e.Cast() if cast_fails(expression.operand.type, expression.type) and not expression.on_error_null:
+            return True
+        case e.Call() if expression.signature.fails:
+            return True
+    return any(fails(child) for child in e.children(expression))
+
+
+class Names:
+    """The namespace of a generated module: objects bound to names that cannot collide."""
+
+    def __init__(self) -> None:
+        self.bound: dict[str, Any] = {}
+        self._literals: dict[tuple[type, object], str] = {}
+
+    def bind(self, name: str, value: object) -> str:
+        """The name under which an object can be used; the same object keeps its name."""
+        candidate, ordinal = name, 2
+        while candidate in self.bound and self.bound[candidate] is not value:
+            candidate, ordinal = f"{name}_{ordinal}", ordinal + 1
+        self.bound[candidate] = value
+        return candidate
+
+    def literal(self, value: e.LiteralValue | bytes) -> str:
+        """Code of a constant: small harmless ones as they are, others by name."""
+        if value is None or isinstance(value, bool):
+            return repr(value)
+        if isinstance(value, int):
+            return repr(value) if value >= 0 else f"({value!r})"
+        key = (type(value), repr(value))
+        if key not in self._literals:
+            self._literals[key] = self.bind(f"literal_{len(self._literals)}", value)
+        return self._literals[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Where a column's value is: code without side effects, and whether it may be None."""
+
+    code: str
+    nullable: bool
+
+
+class ExpressionWriter:
+    """Writes expressions over the columns of one row."""
+
+    def __init__(self, names: Names, columns: dict[str, Variable], temporaries: list[int]) -> None:
+        self._names = names
+        self._columns = columns
+        self._temporaries = temporaries  # shared by all writers of a function: the next temporary's number
+
+    def value(self, expression: e.Expr) -> str:
+        match expression:
+            case e.Column():
+                return self._columns[expression.name].code
+            case e.Literal():
+                return self._names.literal(expression.value)
+            case e.Arithmetic():
+                return self._arithmetic(expression)
+            case e.Comparison():
+                return self._strict((expression.left, expression.right), f"{{0}} {_COMPARE[expression.operator]} {{1}}")
+            case e.Logical() | e.Not() | e.InValues():
+                if not expression.nullable:
+                    return f"({self.true(expression)})"
+                return f"(True if {self.true(expression)} else False if {self.false(expression)} else None)"
+            case e.IsNull() | e.IsTruth() | e.IsDistinct():
+                return f"({self.true(expression)})"
+            case e.Like():
+                pattern = self._pattern(expression)
+                return self._strict((expression.operand,), f"{pattern}({{0}}) is not None")
+            case e.Case():
+                code = self.value(expression.default)
+                for condition, result in reversed(expression.branches):
+                    code = f"{self.value(result)} if {self.true(condition)} else {code}"
+                return f"({code})"
+            case e.Coalesce():
+                return self._coalesce(expression)
+            case e.Cast():
+                return self._cast(expression)
+            case e.Call():
+                return self._call(expression)
+
+    def true(self, expression: e.Expr) -> str:
+        match expression:
+            case e.Literal():
+                return repr(expression.value is True)
+            case e.Comparison():
+                return self._compare(expression, _COMPARE[expression.operator])
+            case e.Logical():
+                return f"({self.true(expression.left)} {expression.operator.lower()} {self.true(expression.right)})"
+            case e.Not():
+                return self.false(expression.operand)
+            case e.IsNull():
+                return f"{self.value(expression.operand)} is None"
+            case e.IsTruth():
+                return self.true(expression.operand) if expression.value else self.false(expression.operand)
+            case e.IsDistinct():
+                return f"{self.value(expression.left)} != {self.value(expression.right)}"
+            case e.InValues():
+                return f"{self.value(expression.operand)} in {self._set(expression)}"
+            case e.Like():
+                name, guard = self._guarded(expression.operand)
+                return f"({guard}{self._pattern(expression)}({name}) is not None)"
+        return f"{self.value(expression)} is True"
+
+    def false(self, expression: e.Expr) -> str:
+        match expression:
+            case e.Literal():
+                return repr(expression.value is False)
+            case e.Comparison():
+                return self._compare(expression, _INVERSE[expression.operator])
+            case e.Logical():
+                operator = "or" if expression.operator == "AND" else "and"
+                return f"({self.false(expression.left)} {operator} {self.false(expression.right)})"
+            case e.Not():
+                return self.true(expression.operand)
+            case e.IsNull():
+                return f"{self.value(expression.operand)} is not None"
+            case e.IsTruth():
+                return f"not ({self.true(expression)})"
+            case e.IsDistinct():
+                return f"{self.value(expression.left)} == {self.value(expression.right)}"
+            case e.InValues() if expression.has_null:
+                return "False"
+            case e.InValues():
+                name, guard = self._guarded(expression.operand)
+                return f"({guard}{name} not in {self._set(expression)})"
+            case e.Like():
+                name, guard = self._guarded(expression.operand)
+                return f"({guard}{self._pattern(expression)}({name}) is None)"
+        return f"{self.value(expression)} is False"
+
+    # Parts
+
+    def _temporary(self) -> str:
+        self._temporaries[0] += 1
+        return f"_{self._temporaries[0]}"
+
+    def _guarded(self, operand: e.Expr) -> tuple[str, str]:
+        """A name for an operand, and the test (ending in ` and `) that it is not NULL and binds the name."""
+        code = self.value(operand)
+        if not operand.nullable:
+            return code, ""
+        if code.isidentifier():
+            return code, f"{code} is not None and "
+        name = self._temporary()
+        return name, f"({name} := {code}) is not None and "
+
+    def _compare(self, expression: e.Comparison, operator: str) -> str:
+        left, left_guard = self._guarded(expression.left)
+        right, right_guard = self._guarded(expression.right)
+        code = f"{left_guard}{right_guard}{left} {operator} {right}"
+        return f"({code})" if left_guard or right_guard else code
+
+    def _strict(self, operands: tuple[e.Expr, ...], template: str) -> str:
+        """A template over operands; NULL where one of them is."""
+        guards: list[str] = []
+        codes: list[str] = []
+        for operand in operands:
+            code = self.value(operand)
+            if operand.nullable:
+                if code.isidentifier():
+                    guards.append(f"{code} is None")
+                else:
+                    name = self._temporary()
+                    guards.append(f"({name} := {code}) is None")
+                    code = name
+            codes.append(code)
+        filled = template.replace("{*}", ", ".join(codes) + ("," if len(codes) == 1 else ""))
+        for index, code in enumerate(codes):
+            filled = filled.replace(f"{{{index}}}", code)
+        return f"(None if {' or '.join(guards)} else {filled})" if guards else f"({filled})"
+
+    def _arithmetic(self, expression: e.Arithmetic) -> str:
+        return self._strict((expression.left, expression.right), self._arithmetic_template(expression))
+
+    def _arithmetic_template(self, expression: e.Arithmetic) -> str:
+        operator, type_ = expression.operator, expression.type
+        use = self._use
+        match type_.kind:
+            case Kind.INT | Kind.BIGINT:
+                if operator in "/%":
+                    function = use(values.divide_integer if operator == "/" else values.modulo_integer)
+                    check = use(values.in_int if type_.kind is Kind.INT else values.in_bigint)
+                    return f"{check}({function}({{0}}, {{1}}))"
+                low = self._names.bind(f"{type_.kind}_MIN", getattr(values, f"{type_.kind}_MIN"))
+                high = self._names.bind(f"{type_.kind}_MAX", getattr(values, f"{type_.kind}_MAX"))
+                name = self._temporary()
+                error = f'{use(values.overflow)}("{type_.kind}")'
+                return f"({name} if {low} <= ({name} := {{0}} {operator} {{1}}) <= {high} else {error})"
+            case Kind.DOUBLE:
+                if operator in "/%":
+                    function = use(values.divide_double if operator == "/" else values.modulo_double)
+                    return f"{use(values.finite)}({function}({{0}}, {{1}}))"
+                name = self._temporary()
+                # a value that is not finite is the one kind of float that differs from itself when subtracted
+                error = f'{use(values.overflow)}("DOUBLE")'
+                return f"({name} if ({name} := {{0}} {operator} {{1}}) - {name} == 0.0 else {error})"
+            case Kind.DECIMAL:
+                function = use(
+                    {
+                        "+": values.decimal_add,
+                        "-": values.decimal_subtract,
+                        "*": values.decimal_multiply,
+                        "/": values.divide_decimal,
+                        "%": values.modulo_decimal,
+                    }[operator],
+                    {"+": "decimal_add", "-": "decimal_subtract", "*": "decimal_multiply"}.get(operator),
+                )
+                return f"{use(values.fit_decimal)}({function}({{0}}, {{1}}), {type_.precision}, {type_.scale})"
+            case _:
+                return f"{use(values.in_bigint)}({{0}} {operator} {{1}})"
+
+    def _coalesce(self, expression: e.Coalesce) -> str:
+        code = self.value(expression.operands[-1])
+        for operand in reversed(expression.operands[:-1]):
+            value = self.value(operand)
+            if not operand.nullable:
+                code = value
+            elif value.isidentifier():
+                code = f"({value} if {value} is not None else {code})"
+            else:
+                name = self._temporary()
+                code = f"({name} if ({name} := {value}) is not None else {code})"
+        return code
+
+    def _cast(self, expression: e.Cast) -> str:
+        template = cast_template(expression.operand.type, expression.type)
+        for name, value in CAST_NAMES.items():
+            if f"{name}(" in template or name == "DAY_MS":
+                self._names.bind(name, value)
+        if expression.on_error_null and cast_fails(expression.operand.type, expression.type):
+            function = self._names.bind("try_cast", try_cast)
+            conversion = self._names.bind("conversion", _conversion(expression.operand.type, expression.type))
+            template = f"{function}({conversion}, {{0}})"
+        return self._strict((expression.operand,), template)
+
+    def _call(self, expression: e.Call) -> str:
+        signature = expression.signature
+        for function in signature.names:
+            self._use(function)
+        if signature.skips_null and any(operand.nullable for operand in expression.operands):
+            codes = ", ".join(self.value(operand) for operand in expression.operands)
+            rest = self._temporary()
+            kept = f"[{rest} for {rest} in ({codes},) if {rest} is not None]"
+            return f"{signature.template.replace('{*}', f'{kept}, default=None')}"
+        return self._strict(expression.operands, signature.template)
+
+    def _pattern(self, expression: e.Like) -> str:
+        pattern = values.like_pattern(expression.pattern, expression.escape, expression.case_sensitive)
+        return self._names.bind("like", pattern.fullmatch)
+
+    def _set(self, expression: e.InValues) -> str:
+        return self._names.bind("values", frozenset(expression.values))
+
+    def _use(self, function: Any, name: str | None = None) -> str:
+        return self._names.bind(name or function.__name__, function)
+
+
+def _conversion(source: Type, target: Type) -> Any:
+    from headrace.sql.codegen.casts import converter
+
+    return converter(source, target)
+
+
+def try_cast(conversion: Any, value: object) -> Any:
+    """The converted value; NULL where it cannot be converted."""
+    try:
+        return conversion(value)
+    except values.RecordError:
+        return None

@@ -1,0 +1,94 @@
+"""Records for sinks as generated code: value Structs, record keys, the text forms of times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.sql import plan as p
+from headrace.sql.codegen.expressions import Names, Variable
+from headrace.sql.runtime import values
+from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.types import Kind, Type
+
+_encode_json = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class SinkCode:
+    """How one query's rows become record keys and values; binds what the code needs in the namespace."""
+
+    def __init__(self, query: p.Query, number: int, names: Names) -> None:
+        self.query = query
+        self.number = number
+        self._names = names
+        sink = query.sink
+        hidden = set() if sink.key_in_value else set(sink.key_columns or ())
+        self.columns = [column for column in query.node.columns if column.name not in hidden]
+        fields = [f"c{index}" for index in range(len(self.columns))]
+        struct = msgspec.defstruct(
+            "Value",
+            [(field, Any) for field in fields],
+            gc=False,
+            rename=dict(zip(fields, (column.name for column in self.columns), strict=True)),
+        )
+        self._value = names.bind(f"Value_{number}", struct)
+
+    def value(self, columns: dict[str, Variable]) -> str:
+        """Code of the value of a record."""
+        parts = [self._json(columns[c.name], c.type) for c in self.columns]
+        return f"{self._value}({', '.join(parts)})"
+
+    def key(self, keys: list[tuple[Variable, Type]], end: str | None, size_ms: int) -> str:
+        """Code of the key of a grouped record, over the grouping key and the window's end."""
+        sink = self.query.sink
+        assert sink.key_columns is not None
+        if len(keys) == 1 and end is None:
+            return self._single_key(keys[0], sink)
+        parts = [self._json(variable, type_) for variable, type_ in keys]
+        if end is not None:
+            start = self._json(Variable(f"{end} - {size_ms}", False), Type(Kind.TIMESTAMP))
+            parts += [start, self._json(Variable(end, False), Type(Kind.TIMESTAMP))]
+        fields = [f"k{index}" for index in range(len(parts))]
+        rename = dict(zip(fields, sink.key_columns, strict=True))
+        struct = msgspec.defstruct("Key", [(field, Any) for field in fields], gc=False, rename=rename)
+        name = self._names.bind(f"Key_{self.number}", struct)
+        encode = self._names.bind("encode_json", _encode_json)
+        return f"{encode}({name}({', '.join(parts)}))"
+
+    def _single_key(self, key: tuple[Variable, Type], sink: p.Sink) -> str:
+        variable, type_ = key
+        assert sink.key_columns is not None
+        encode = self._names.bind("encode_json", _encode_json)
+        if sink.key_format == "json":
+            text = f"{encode}({self._json(Variable(variable.code, False), type_)})"
+        else:
+            text = self._text(variable.code, type_)
+        if not variable.nullable:
+            return text
+        null = self._names.literal(msgspec.json.encode({sink.key_columns[0]: None}))
+        return f"({null} if {variable.code} is None else {text})"
+
+    def _json(self, variable: Variable, type_: Type) -> str:
+        """Code of a value as msgspec encodes it."""
+        match type_.kind:
+            case Kind.DATE:
+                convert = self._names.bind("iso_date", values.iso_date)
+            case Kind.TIMESTAMP if self.query.sink.timestamp_format is not None:
+                convert = self._names.bind(f"format_{self.number}", TimeFormat(self.query.sink.timestamp_format).format)
+            case _:
+                return variable.code
+        call = f"{convert}({variable.code})"
+        return f"(None if {variable.code} is None else {call})" if variable.nullable else call
+
+    def _text(self, code: str, type_: Type) -> str:
+        match type_.kind:
+            case Kind.VARCHAR:
+                return f"{code}.encode()"
+            case Kind.BOOLEAN:
+                text = f"{self._names.bind('text_of_boolean', values.text_of_boolean)}({code})"
+            case Kind.DECIMAL:
+                text = f"{self._names.bind('text_of_decimal', values.text_of_decimal)}({code})"
+            case _:
+                text = f"str({self._json(Variable(code, False), type_)})"
+        return f"{text}.encode()"

@@ -1,0 +1,364 @@
+"""Headrace's SQL as a sqlglot dialect: its tokens, its statements and its window clauses.
+
+sqlglot parses expressions and the SELECT skeleton; what is streaming is parsed here. Every function arrives as a
+plain call by name (sqlglot's own table of functions is empty), because the meaning of functions is the registry's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.parser import SENTINEL_NONE, Parser
+from sqlglot.tokens import Token, Tokenizer, TokenType
+
+from headrace.sql import syntax, tree
+from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG
+
+DURATION_UNITS_MS = {
+    **dict.fromkeys(("MS", "MILLISECOND", "MILLISECONDS"), 1),
+    **dict.fromkeys(("S", "SEC", "SECS", "SECOND", "SECONDS"), 1_000),
+    **dict.fromkeys(("M", "MIN", "MINS", "MINUTE", "MINUTES"), 60_000),
+    **dict.fromkeys(("H", "HOUR", "HOURS"), 3_600_000),
+    **dict.fromkeys(("D", "DAY", "DAYS"), 86_400_000),
+    **dict.fromkeys(("W", "WEEK", "WEEKS"), 604_800_000),
+}
+_EMIT = TokenType.CLUSTER_BY  # a token type this dialect has no other use for, spent on EMIT
+_OTHER_WINDOWS = ("HOPPING", "HOP", "SLIDING", "SESSION", "CUMULATE", "ROWS")
+_WINDOW_FUNCTIONS = ("TUMBLE", *_OTHER_WINDOWS)
+_EMIT_WORDS = {
+    "EMIT CHANGES": syntax.Emit.CHANGES,
+    "EMIT FINAL": syntax.Emit.FINAL,
+    "EMIT ON WINDOW CLOSE": syntax.Emit.FINAL,
+}
+
+
+def token_span(token: Token) -> Span:
+    """The place of one token."""
+    return Span(token.start, token.end + 1)
+
+
+class HeadraceTokenizer(Tokenizer):
+    QUOTES: ClassVar = ["'"]
+    IDENTIFIERS: ClassVar = ['"', "`"]
+    COMMANDS: ClassVar = set()
+    KEYWORDS: ClassVar = {**Tokenizer.KEYWORDS, **dict.fromkeys(_EMIT_WORDS, _EMIT), "EMIT": _EMIT}
+
+
+class HeadraceParser(Parser):
+    FUNCTIONS: ClassVar = {}
+    NO_PAREN_FUNCTIONS: ClassVar = {}
+    NO_PAREN_FUNCTION_PARSERS: ClassVar = {"CASE": lambda self: self._parse_case()}
+    FUNCTION_PARSERS: ClassVar = {
+        name: Parser.FUNCTION_PARSERS[name] for name in ("CAST", "TRY_CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")
+    }
+    QUERY_MODIFIER_PARSERS: ClassVar = {
+        **Parser.QUERY_MODIFIER_PARSERS,
+        TokenType.WINDOW: lambda self: self._parse_grouping_window(),
+        _EMIT: lambda self: (EMIT_ARG, self._parse_emit()),
+    }
+    QUERY_MODIFIER_TOKENS: ClassVar = set(QUERY_MODIFIER_PARSERS)
+
+    def raise_error(self, message: str, token: Token = SENTINEL_NONE) -> None:
+        """Every mistake is an SqlError at its token."""
+        token = token or self._curr or self._prev
+        found = f", found `{token.text}`" if token is self._curr and token else ""
+        raise sql_error(f"{message.rstrip('.').removesuffix(' ()')}{found}", token_span(token) if token else None)
+
+    # Statements
+
+    def _parse_statement(self) -> Any:
+        first = self._curr
+        if self._match(TokenType.CREATE):
+            statement = self._parse_create_relation(first)
+        elif self._match(TokenType.INSERT):
+            statement = self._parse_insert_into(first)
+        elif self._match(TokenType.SET):
+            statement = syntax.SetOption(self._parse_option(), self._span_from(first))
+        elif self._match_text_seq("EXPLAIN"):
+            statement = syntax.Explain(self._parse_query(), self._span_from(first))
+        elif self._curr.token_type in (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN):
+            statement = syntax.Query(self._parse_query(), self._span_from(first))
+        else:
+            raise sql_error(
+                f"a statement cannot start with `{first.text}`",
+                token_span(first),
+                "Headrace reads CREATE STREAM, CREATE TABLE, INSERT INTO, SELECT, SET and EXPLAIN",
+            )
+        if self._curr:
+            self.raise_error("expected the end of the statement")
+        return statement
+
+    def _parse_create_relation(self, first: Token) -> syntax.CreateRelation | syntax.CreateAs:
+        if self._match(TokenType.OR) and self._match_text_seq("REPLACE"):
+            raise sql_error("CREATE OR REPLACE is not supported yet", self._span_from(first))
+        if self._match_text_seq("STREAM"):
+            kind = syntax.RelationKind.STREAM
+        elif self._match(TokenType.TABLE):
+            kind = syntax.RelationKind.TABLE
+        else:
+            raise sql_error(
+                f"CREATE {self._curr.text.upper()} is not supported yet",
+                token_span(self._curr or first),
+                "CREATE STREAM and CREATE TABLE are",
+            )
+        if self._match_text_seq("IF", "NOT", "EXISTS"):
+            raise sql_error("IF NOT EXISTS is not supported: an app names each relation once", self._span_from(first))
+        name = self._identifier("a name")
+        columns: list[syntax.ColumnDefinition] = []
+        watermark: syntax.WatermarkDefinition | None = None
+        keys: list[syntax.Identifier] | None = None
+        primary_key = False
+        if self._match(TokenType.L_PAREN):
+            while True:
+                start = self._curr
+                if self._match_text_seq("WATERMARK", "FOR"):
+                    watermark = self._parse_watermark(start, watermark)
+                elif self._curr.token_type is TokenType.PRIMARY_KEY:
+                    self._advance()
+                    keys = self._parse_names()
+                    self._match_text_seq("NOT", "ENFORCED")
+                    primary_key = True
+                else:
+                    column, is_primary = self._parse_column_definition()
+                    columns.append(column)
+                    primary_key = primary_key or is_primary
+                if not self._match(TokenType.COMMA):
+                    break
+            self._expect(TokenType.R_PAREN, "`,` or `)`")
+        options = self._parse_options() if self._match(TokenType.WITH) else ()
+        if self._match(TokenType.ALIAS):
+            if columns or watermark:
+                raise sql_error("a query's columns are those of its SELECT: leave the column list out", name.span)
+            return syntax.CreateAs(kind, name, options, self._parse_query(), self._span_from(first))
+        if keys is not None:
+            columns = [
+                syntax.ColumnDefinition(c.name, c.type, c.key or hit, c.not_null, c.unsigned, c.span)
+                for c in columns
+                for hit in [any(key.matches(c.name.text) for key in keys)]
+            ]
+        return syntax.CreateRelation(
+            kind, name, tuple(columns), primary_key, watermark, options, self._span_from(first)
+        )
+
+    def _parse_column_definition(self) -> tuple[syntax.ColumnDefinition, bool]:
+        first = self._curr
+        name = self._identifier("a column name")
+        type_token = self._curr
+        data_type = self._parse_types(check_func=False, schema=True, allow_identifiers=False)
+        if not isinstance(data_type, exp.DataType):
+            word = type_token.text if type_token else ""
+            raise sql_error(
+                f"expected a type for column `{name.text}`, found `{word}`",
+                token_span(type_token or first),
+                did_you_mean(word, tree.TYPE_NAMES),
+            )
+        declared, unsigned = tree.convert_type(data_type, self._span_from(type_token))
+        key = primary = not_null = False
+        while True:
+            if self._match(TokenType.PRIMARY_KEY):
+                key = primary = True
+            elif self._match_text_seq("KEY"):
+                key = True
+            elif self._match_text_seq("NOT", "NULL"):
+                not_null = True
+            elif self._match(TokenType.NULL):
+                not_null = False
+            else:
+                break
+        return syntax.ColumnDefinition(name, declared, key, not_null, unsigned, self._span_from(first)), primary
+
+    def _parse_watermark(
+        self, first: Token, earlier: syntax.WatermarkDefinition | None
+    ) -> syntax.WatermarkDefinition:
+        column = self._identifier("a column name")
+        delay_ms = 0
+        if self._match(TokenType.ALIAS):
+            expression = tree.convert_expression(self._parse_disjunction(), self._span_from(first))
+            delay_ms = tree.watermark_delay_ms(expression, column)
+        span = self._span_from(first)
+        if earlier is not None:
+            raise sql_error("a source has one WATERMARK", span)
+        return syntax.WatermarkDefinition(column, delay_ms, span)
+
+    def _parse_insert_into(self, first: Token) -> syntax.InsertInto:
+        if not self._match(TokenType.INTO):
+            self.raise_error("expected INTO")
+        target = self._identifier("the name of a stream or table")
+        names = self._parse_names() if self._match(TokenType.L_PAREN, advance=False) else None
+        if self._curr.token_type is TokenType.VALUES:
+            raise sql_error("INSERT INTO … VALUES is not supported yet", token_span(self._curr))
+        query = self._parse_query()
+        return syntax.InsertInto(target, None if names is None else tuple(names), query, self._span_from(first))
+
+    def _parse_options(self) -> tuple[syntax.Option, ...]:
+        self._expect(TokenType.L_PAREN, "`(`")
+        options = [self._parse_option()]
+        while self._match(TokenType.COMMA):
+            options.append(self._parse_option())
+        self._expect(TokenType.R_PAREN, "`,` or `)`")
+        return tuple(options)
+
+    def _parse_option(self) -> syntax.Option:
+        first = self._curr
+        if not first or first.token_type in (TokenType.R_PAREN, TokenType.EQ):
+            self.raise_error("expected the name of an option")
+        self._advance()
+        key = first.text
+        while first.token_type is not TokenType.STRING and self._match(TokenType.DOT):
+            key += f".{self._curr.text}"
+            self._advance()
+        key_span = self._span_from(first)
+        self._expect(TokenType.EQ, "`=`")
+        sign = "-" if self._match(TokenType.DASH) else ""
+        value = self._curr
+        if not value or value.token_type in (TokenType.R_PAREN, TokenType.COMMA):
+            self.raise_error("expected a value")
+        self._advance()
+        return syntax.Option(key, sign + value.text, key_span, token_span(value))
+
+    def _parse_names(self) -> list[syntax.Identifier]:
+        self._expect(TokenType.L_PAREN, "`(`")
+        names = [self._identifier("a column name")]
+        while self._match(TokenType.COMMA):
+            names.append(self._identifier("a column name"))
+        self._expect(TokenType.R_PAREN, "`,` or `)`")
+        return names
+
+    # Queries
+
+    def _parse_query(self) -> syntax.Select:
+        first = self._curr
+        parsed = self._parse_select()
+        if parsed is None:
+            self.raise_error("expected SELECT")
+        return tree.convert_select(self._parse_query_modifiers(parsed), self._span_from(first))
+
+    def _parse_emit(self) -> exp.Expr:
+        token = self._curr
+        self._advance()
+        words = " ".join(token.text.upper().split())
+        if words not in _EMIT_WORDS:
+            raise sql_error("expected CHANGES, FINAL or ON WINDOW CLOSE after EMIT", token_span(self._curr or token))
+        return tree.holder(_EMIT_WORDS[words])
+
+    def _parse_grouping_window(self) -> tuple[str, exp.Expr]:
+        first = self._curr
+        self._advance()
+        kind = self._curr
+        if not self._match_text_seq("TUMBLING") and not self._match_text_seq("TUMBLE"):
+            if kind and kind.text.upper() in _OTHER_WINDOWS:
+                raise sql_error(
+                    f"{kind.text.upper()} windows are not supported yet", token_span(kind), "TUMBLING windows are"
+                )
+            self.raise_error("expected TUMBLING")
+        self._expect(TokenType.L_PAREN, "`(`")
+        time: syntax.Expression | None = None
+        size_ms: int | None = None
+        grace_ms = 0
+        while True:
+            start = self._curr
+            if self._match_text_seq("GRACE", "PERIOD"):
+                grace_ms = self._parse_duration_ms()
+            elif self._match_text_seq("RETENTION"):
+                raise sql_error(
+                    "RETENTION is not supported: the state of a closed window is freed at once", token_span(start)
+                )
+            elif size_ms is None and (self._match_text_seq("SIZE") or self._at_duration()):
+                size_ms = self._parse_duration_ms()
+            elif time is None and size_ms is None:
+                time = tree.convert_expression(self._parse_disjunction(), token_span(start))
+            else:
+                self.raise_error("expected GRACE PERIOD or `)`")
+            if not self._match(TokenType.COMMA):
+                break
+        self._expect(TokenType.R_PAREN, "`,` or `)`")
+        span = self._span_from(first)
+        if size_ms is None:
+            raise sql_error("a window needs its size", span, "for example WINDOW TUMBLING (SIZE 1 MINUTE)")
+        return GROUPING_WINDOW_ARG, tree.holder(syntax.WindowClause(time, size_ms, grace_ms, span))
+
+    def _parse_table(self, *arguments: Any, **options: Any) -> exp.Expr | None:
+        """FROM: Flink's `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), size))` and RisingWave's `TUMBLE(t, c, size)`."""
+        first = self._curr
+        if self._match(TokenType.TABLE):
+            self._expect(TokenType.L_PAREN, "`(`")
+            parsed = self._parse_window_function(first)
+            self._expect(TokenType.R_PAREN, "`)`")
+        elif first and first.text.upper() in _WINDOW_FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
+            parsed = self._parse_window_function(first)
+        else:
+            return super()._parse_table(*arguments, **options)
+        parsed.set("alias", self._parse_table_alias())
+        return parsed
+
+    def _parse_window_function(self, first: Token) -> exp.Table:
+        name = self._curr
+        if not self._match_text_seq("TUMBLE"):
+            raise sql_error(
+                f"{name.text.upper() or 'this'} is not supported in FROM yet", token_span(name or first), "TUMBLE is"
+            )
+        self._expect(TokenType.L_PAREN, "`(`")
+        self._match(TokenType.TABLE)
+        relation = self._identifier("the name of a stream")
+        self._expect(TokenType.COMMA, "`,`")
+        if self._match_text_seq("DESCRIPTOR"):
+            self._expect(TokenType.L_PAREN, "`(`")
+            column = self._identifier("a column name")
+            self._expect(TokenType.R_PAREN, "`)`")
+        else:
+            column = self._identifier("a column name")
+        self._expect(TokenType.COMMA, "`,`")
+        size_ms = self._parse_duration_ms()
+        if self._match(TokenType.COMMA, advance=False):
+            raise sql_error("window offsets are not supported yet", token_span(self._curr))
+        self._expect(TokenType.R_PAREN, "`)`")
+        time = syntax.Name(column, None, column.span)
+        window = syntax.WindowClause(time, size_ms, 0, self._span_from(first))
+        return exp.Table(this=tree.holder((relation, window)))
+
+    # Durations and small parts
+
+    def _at_duration(self) -> bool:
+        return self._curr.token_type in (TokenType.INTERVAL, TokenType.NUMBER)
+
+    def _parse_duration_ms(self) -> int:
+        first = self._curr
+        self._match(TokenType.INTERVAL)
+        amount = self._curr
+        if amount.token_type not in (TokenType.STRING, TokenType.NUMBER):
+            self.raise_error("expected a duration such as INTERVAL '1' MINUTE, 1 MINUTE or 1m")
+        self._advance()
+        text = amount.text.strip()
+        if amount.token_type is TokenType.STRING and " " in text:
+            text, unit = text.split(None, 1)
+        elif self._curr and self._curr.text.upper() in DURATION_UNITS_MS:
+            unit = self._curr.text
+            self._advance()
+        else:
+            unit = ""
+        return tree.duration_ms(text, unit, self._span_from(first))
+
+    def _identifier(self, what: str) -> syntax.Identifier:
+        token = self._curr
+        parsed = self._parse_id_var(any_token=False)
+        if not isinstance(parsed, exp.Identifier):
+            self.raise_error(f"expected {what}")
+        return syntax.Identifier(parsed.this, bool(parsed.args.get("quoted")), token_span(token))
+
+    def _expect(self, token_type: TokenType, what: str) -> None:
+        if not self._match(token_type):
+            self.raise_error(f"expected {what}")
+
+    def _span_from(self, first: Token) -> Span:
+        last = self._prev or first
+        return Span(first.start, max(last.end, first.end) + 1)
+
+
+class Headrace(Dialect):
+    """PostgreSQL's rules for names and literals."""
+
+    Tokenizer = HeadraceTokenizer
+    Parser = HeadraceParser

@@ -1,0 +1,194 @@
+"""A compiled stage: record batches in, outputs and state changes out. No I/O: the caller keeps state and moves bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from headrace.sql import physical as ph
+from headrace.sql.codegen.stage import GeneratedStage, generate
+from headrace.sql.explain import explain_stage
+from headrace.sql.plan import Query
+from headrace.sql.runtime.codec import Block
+from headrace.sql.runtime.decoder import Decoded, SourceDecoder
+from headrace.sql.runtime.execution import QueryErrors, Rows, StageExecution
+from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
+from headrace.sql.runtime.records import RecordBatch, Store
+from headrace.sql.runtime.state import AggregationState, GroupedState, WindowedState
+from headrace.sql.runtime.watermarks import END, Watermarks, earlier
+
+_decode_block = msgspec.msgpack.Decoder(Block).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a stage runs: what its task has to know of the topology."""
+
+    sender: int
+    """The number by which stages behind know this task: its partition."""
+    senders: tuple[int, ...]
+    """Who feeds it: source partitions, or the tasks of the stage before."""
+    exchange_topics: Mapping[str, str]
+    """Repartition topic of each stage that this one sends to."""
+    parallelism: int
+    dead_letter_topic: str
+
+
+class CompiledStage:
+    """A stage of the physical plan as running code. Shared by all its tasks; holds no state of theirs."""
+
+    def __init__(self, stage: ph.Stage) -> None:
+        self.stage = stage
+        self.generated: GeneratedStage = generate(stage)
+        self.plan_version = hashlib.sha256(explain_stage(stage).encode()).hexdigest()[:16]
+        names: dict[str, Any] = dict(self.generated.names)
+        filename = f"<headrace {stage.name}>"
+        linecache.cache[filename] = (
+            len(self.generated.text),
+            None,
+            self.generated.text.splitlines(keepends=True),
+            filename,
+        )
+        exec(compile(self.generated.text, filename, "exec"), names)  # noqa: S102: the text is ours, no user text is in it
+        self._inputs = [names[function.name] for function in self.generated.inputs]
+        self._advance = names["advance"]
+        self._flush = names["flush"]
+        self._codecs = [accumulators.codec() for _, accumulators in self.generated.accumulators]
+        if self.generated.row_type is not None:
+            self._decode_rows = msgspec.msgpack.Decoder(list[self.generated.row_type]).decode
+
+    def open(self, placement: Placement, store: Store | None, live: Mapping[int, int]) -> StageExecution:
+        """The stage at work over a store; `live` is how many groups the store holds for each aggregation."""
+        states: dict[int, AggregationState] = {}
+        for (operator, _), codec in zip(self.generated.accumulators, self._codecs, strict=True):
+            own = store if operator.form is not ph.Form.PARTIAL else None
+            kind = GroupedState if operator.window is None else WindowedState
+            states[operator.number] = kind(codec, own, operator.number, live.get(operator.number, 0))
+        sinks = [SinkBuffer(query.sink.topic) for query in self.generated.sinks]
+        exchanges = [
+            ExchangeBuffer(
+                placement.exchange_topics[exchange.stage],
+                placement.parallelism,
+                placement.sender,
+                self._storable_row(exchange),
+            )
+            for exchange in self.generated.exchanges
+        ]
+        execution = StageExecution(
+            [states[number] for number in sorted(states)],
+            sinks,
+            exchanges,
+            Watermarks(placement.senders),
+            placement.dead_letter_topic,
+        )
+        for query in self._queries():
+            execution.query(query.name)
+        return execution
+
+    def decoder(self) -> SourceDecoder | None:
+        """A decoder for one task; None where the input is a repartition topic."""
+        if not isinstance(self.stage.input, ph.SourceInput):
+            return None
+        source = self.stage.input.source
+        return SourceDecoder(
+            self.generated.columns,
+            [function.columns for function in self.generated.inputs],
+            source.event_time.column,
+            source.event_time.format,
+            source.key_format,
+        )
+
+    def process_source(
+        self, batch: RecordBatch, decoder: SourceDecoder, newest: int, execution: StageExecution
+    ) -> int:
+        """Take a batch of a source partition; returns the largest event time read from it so far.
+
+        `newest` is that time before the batch.
+        """
+        decoded = decoder.decode(batch)
+        for position, error in decoded.lost:
+            for operator_query in self._consumer_queries():
+                execution.reject(batch, position, operator_query, error)
+        running = list(accumulate(decoded.times, max, initial=newest))
+        for index, function in enumerate(self._inputs):
+            rows = self._rows_for(index, batch, decoded, running, execution)
+            function(rows, execution)
+        return running[-1]
+
+    def _rows_for(
+        self, index: int, batch: RecordBatch, decoded: Decoded, running: list[int], execution: StageExecution
+    ) -> Rows:
+        needs = self.generated.inputs[index].needs
+        bad = decoded.bad.get(index)
+        if bad is None:
+            return Rows(execution, batch, decoded.rows, decoded.positions, decoded.times, running, needs)
+        good = [row for row in range(len(decoded.rows)) if row not in bad]
+        positions = decoded.positions
+        for row, error in bad.items():
+            execution.reject(batch, row if positions is None else positions[row], self._consumer_queries()[index], error)
+        return Rows(
+            execution,
+            batch,
+            [decoded.rows[row] for row in good],
+            [row if positions is None else positions[row] for row in good],
+            [decoded.times[row] for row in good],
+            [running[row] for row in good],
+            needs,
+        )
+
+    def process_exchange(self, batch: RecordBatch, execution: StageExecution) -> None:
+        """Take blocks of a repartition topic: rows, then the watermark of their sender."""
+        for value in batch.values:
+            assert value is not None, "a repartition topic holds no tombstones"
+            block = _decode_block(value)
+            rows = self._decode_rows(block.rows)
+            for function in self._inputs:
+                function(rows, execution)
+            execution.watermarks.update(block.sender, block.watermark, block.idle)
+
+    def observe(self, execution: StageExecution, partition: int, newest: int) -> None:
+        """A source partition has been read up to an event time (END: to its end)."""
+        assert isinstance(self.stage.input, ph.SourceInput)
+        delay = self.stage.input.source.event_time.delay_ms
+        execution.watermarks.update(partition, newest if newest == END else earlier(newest, delay), idle=False)
+
+    def advance(self, execution: StageExecution) -> None:
+        """Act on the watermark as it stands: close windows, pass it on."""
+        self._advance(execution, execution.watermarks.current())
+
+    def flush(self, execution: StageExecution) -> None:
+        """Before a commit: newest changes and partial aggregates go to the outputs."""
+        self._flush(execution)
+
+    def _queries(self) -> tuple[Query, ...]:
+        return tuple(
+            operator.query
+            for operator in ph.walk(self.stage.consumers)
+            if isinstance(operator, (ph.SinkOp, ph.AggregateOp, ph.RowsToExchange))
+        )
+
+    def _consumer_queries(self) -> list[QueryErrors]:
+        """For each consumer of the source, the query that a bad record counts for."""
+        found: list[QueryErrors] = []
+        for consumer in self.stage.consumers:
+            query = next(
+                op.query for op in ph.walk((consumer,)) if isinstance(op, (ph.SinkOp, ph.AggregateOp, ph.RowsToExchange))
+            )
+            found.append(QueryErrors(query.name, query.on_error, query.late))
+        return found
+
+    def _storable_row(self, exchange: ph.Exchange) -> Any:
+        """How a partial aggregate with sums beyond 64 bits is made to fit; None for plain rows."""
+        if not exchange.partials:
+            return None
+        for (operator, _), codec in zip(self.generated.accumulators, self._codecs, strict=True):
+            sends = [op for op in operator.consumers if isinstance(op, ph.PartialsToExchange)]
+            if any(op.exchange == exchange for op in sends):
+                return lambda row, codec=codec: (*row[:-1], codec.storable(row[-1]))
+        return None

@@ -1,0 +1,176 @@
+"""Stable text of plans: what each query computes, and how it is cut into stages."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from headrace.sql import expressions as e
+from headrace.sql import physical as ph
+from headrace.sql import plan as p
+from headrace.sql.types import Kind
+
+
+def show(expression: e.Expr) -> str:
+    """An expression as SQL, fully parenthesized where operators meet."""
+    match expression:
+        case e.Column():
+            return expression.name
+        case e.Literal():
+            return _literal(expression)
+        case e.Arithmetic() | e.Comparison() | e.Logical():
+            return f"({show(expression.left)} {expression.operator} {show(expression.right)})"
+        case e.Not():
+            return f"(NOT {show(expression.operand)})"
+        case e.IsNull():
+            return f"({show(expression.operand)} IS NULL)"
+        case e.IsTruth():
+            return f"({show(expression.operand)} IS {str(expression.value).upper()})"
+        case e.IsDistinct():
+            return f"({show(expression.left)} IS DISTINCT FROM {show(expression.right)})"
+        case e.InValues():
+            values = [_value(value) for value in expression.values] + (["NULL"] if expression.has_null else [])
+            return f"({show(expression.operand)} IN ({', '.join(values)}))"
+        case e.Like():
+            operator = "LIKE" if expression.case_sensitive else "ILIKE"
+            escape = f" ESCAPE {_value(expression.escape)}" if expression.escape else ""
+            return f"({show(expression.operand)} {operator} {_value(expression.pattern)}{escape})"
+        case e.Case():
+            branches = " ".join(f"WHEN {show(when)} THEN {show(then)}" for when, then in expression.branches)
+            return f"CASE {branches} ELSE {show(expression.default)} END"
+        case e.Coalesce():
+            return f"COALESCE({', '.join(map(show, expression.operands))})"
+        case e.Cast():
+            word = "TRY_CAST" if expression.on_error_null else "CAST"
+            return f"{word}({show(expression.operand)} AS {expression.type})"
+        case e.Call():
+            return f"{expression.name}({', '.join(map(show, expression.operands))})"
+
+
+def _literal(literal: e.Literal) -> str:
+    if literal.type.kind is Kind.INTERVAL:
+        return f"INTERVAL '{literal.value}' MILLISECOND"
+    if literal.type.kind in (Kind.TIMESTAMP, Kind.DATE):
+        return f"{literal.type.kind} {literal.value}"
+    return _value(literal.value)
+
+
+def _value(value: e.LiteralValue) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return format(value, "f") if isinstance(value, Decimal) else repr(value)
+
+
+def show_call(call: e.AggregateCall) -> str:
+    if call.operand is None:
+        return "COUNT(*)"
+    if call.function.name == "COUNT_DISTINCT":
+        return f"COUNT(DISTINCT {show(call.operand)})"
+    return f"{call.function.name}({show(call.operand)})"
+
+
+def _columns(columns: tuple[e.Column, ...]) -> str:
+    return ", ".join(f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
+
+
+# Logical plan
+
+
+def explain_logical(plan: p.LogicalPlan) -> str:
+    """Each query: its sink, then its plan, the source last."""
+    lines: list[str] = []
+    names: dict[int, str] = {}
+    for query in (*plan.queries, *plan.explained):
+        lines.append(f"Query {query.name} → {query.sink.kind} {query.sink.topic}")
+        _logical(query.node, 1, lines, names, top=True)
+        names.setdefault(id(query.node), query.name)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], *, top: bool) -> None:
+    indent = "  " * depth
+    if not top and id(node) in names:
+        lines.append(f"{indent}Rows of {names[id(node)]}")
+        return
+    match node:
+        case p.Scan():
+            lines.append(f"{indent}Scan {node.source.name} (topic {node.source.topic}): {_columns(node.columns)}")
+            lines.append(f"{indent}  {_event_time(node.source)}")
+            return
+        case p.Filter():
+            lines.append(f"{indent}Filter {show(node.predicate)}")
+        case p.Project():
+            lines.append(f"{indent}Project {_items(node.items)}")
+        case p.Aggregate():
+            lines.append(f"{indent}Aggregate {_aggregate(node.keys, node.calls)}")
+            lines.append(f"{indent}  {_emit(node.window, final=node.emit == 'final', changes=node.changes)}")
+    _logical(node.input, depth + 1, lines, names, top=False)
+
+
+def _event_time(source: p.Source) -> str:
+    time = source.event_time
+    where = f"event time {time.column}" if time.column else "event time of the Kafka record"
+    keys = ", ".join(c.name for c in source.columns if c.key)
+    return f"{where}, delay {time.delay_ms} ms" + (f"; keyed by {keys}" if keys else "")
+
+
+def _items(items: tuple[tuple[str, e.Expr], ...]) -> str:
+    return ", ".join(name if show(expr) == name else f"{show(expr)} AS {name}" for name, expr in items)
+
+
+def _aggregate(keys: tuple[tuple[str, e.Expr], ...], calls: tuple[tuple[str, e.AggregateCall], ...]) -> str:
+    return f"by ({_items(keys)}): {', '.join(f'{show_call(call)} AS {name}' for name, call in calls)}"
+
+
+def _emit(window: p.Tumbling | None, *, final: bool, changes: p.Changes) -> str:
+    shape = f"tumbling {window.size_ms} ms, grace {window.grace_ms} ms" if window else "no window"
+    return f"{shape}; emit {'final' if final else f'changes ({changes})'}"
+
+
+# Physical plan
+
+
+def explain_physical(plan: ph.PhysicalPlan) -> str:
+    """Each stage: its input, and the operators its rows are pushed through."""
+    return "\n".join([f"Mode {plan.mode}", "", *(explain_stage(stage) for stage in plan.stages)])
+
+
+def explain_stage(stage: ph.Stage) -> str:
+    """One stage; what its state depends on, so also the text of its plan version."""
+    lines = [f"Stage {stage.name}{' (stateful)' if stage.stateful else ''}"]
+    match stage.input:
+        case ph.SourceInput(source=source, columns=columns):
+            lines.append(f"  from topic {source.topic}: {_columns(tuple(c.column for c in columns))}")
+            lines.append(f"    {_event_time(source)}")
+        case ph.ExchangeInput(exchange=exchange, sender=sender, rows=rows):
+            what = "partial aggregates" if exchange.partials else "rows"
+            lines.append(f"  from stage {sender}, re-keyed {what}: {_columns(rows)}")
+    for operator in stage.consumers:
+        _operator(operator, 2, lines)
+    return "\n".join(lines) + "\n"
+
+
+def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
+    indent = "  " * depth
+    match operator:
+        case ph.FilterOp():
+            lines.append(f"{indent}Filter {show(operator.predicate)}")
+        case ph.ProjectOp():
+            lines.append(f"{indent}Project {_items(operator.items)}")
+        case ph.AggregateOp():
+            lines.append(f"{indent}Aggregate ({operator.form}) {_aggregate(operator.keys, operator.calls)}")
+            lines.append(f"{indent}  {_emit(operator.window, final=operator.final, changes=operator.changes)}")
+        case ph.SinkOp(query=query):
+            lines.append(f"{indent}Sink {query.sink.kind} {query.sink.topic} ({query.name})")
+        case ph.RowsToExchange():
+            lines.append(f"{indent}Send rows to stage {operator.exchange.stage}, key ({_items(operator.keys)})")
+            if operator.operands:
+                lines.append(f"{indent}  with {_items(operator.operands)}")
+        case ph.PartialsToExchange():
+            lines.append(f"{indent}Send partial aggregates to stage {operator.exchange.stage}")
+    for consumer in ph.consumers_of(operator):
+        _operator(consumer, depth + 1, lines)

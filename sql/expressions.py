@@ -1,0 +1,274 @@
+"""Bound expressions: names resolved to columns, functions to registry entries, every node with its type.
+
+Frozen and compared by structure, so that `GROUP BY a + 1` and `SELECT a + 1` are seen to be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from headrace.sql.types import BOOLEAN, Type
+
+if TYPE_CHECKING:
+    from headrace.sql.functions.aggregates import AggregateFunction
+    from headrace.sql.functions.registry import Signature
+
+LiteralValue = bool | int | float | Decimal | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the input relation."""
+
+    name: str
+    type: Type
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    value: LiteralValue
+    type: Type
+
+    @property
+    def nullable(self) -> bool:
+        return self.value is None
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`+ - * / %` of two operands of one type."""
+
+    operator: str
+    left: Expr
+    right: Expr
+    type: Type
+
+    @property
+    def nullable(self) -> bool:
+        return self.left.nullable or self.right.nullable
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`= <> < <= > >=` of two operands of one type."""
+
+    operator: str
+    left: Expr
+    right: Expr
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+    @property
+    def nullable(self) -> bool:
+        return self.left.nullable or self.right.nullable
+
+
+@dataclass(frozen=True, slots=True)
+class Logical:
+    """AND or OR."""
+
+    operator: str
+    left: Expr
+    right: Expr
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+    @property
+    def nullable(self) -> bool:
+        return self.left.nullable or self.right.nullable
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    operand: Expr
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+    @property
+    def nullable(self) -> bool:
+        return self.operand.nullable
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    operand: Expr
+    nullable: bool = False
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class IsTruth:
+    """`x IS TRUE` or `x IS FALSE`."""
+
+    operand: Expr
+    value: bool
+    nullable: bool = False
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class IsDistinct:
+    """`IS DISTINCT FROM`: inequality in which NULL is a value."""
+
+    left: Expr
+    right: Expr
+    nullable: bool = False
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class InValues:
+    """Membership in constants; `has_null` where NULL is one of them."""
+
+    operand: Expr
+    values: tuple[LiteralValue, ...]
+    has_null: bool
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+    @property
+    def nullable(self) -> bool:
+        return self.operand.nullable or self.has_null
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """LIKE with a constant pattern."""
+
+    operand: Expr
+    pattern: str
+    escape: str | None
+    case_sensitive: bool
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
+
+    @property
+    def nullable(self) -> bool:
+        return self.operand.nullable
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Searched CASE; `default` NULL where there is no ELSE."""
+
+    branches: tuple[tuple[Expr, Expr], ...]
+    default: Expr
+    type: Type
+
+    @property
+    def nullable(self) -> bool:
+        return self.default.nullable or any(value.nullable for _, value in self.branches)
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesce:
+    """The first operand that is not NULL."""
+
+    operands: tuple[Expr, ...]
+    type: Type
+
+    @property
+    def nullable(self) -> bool:
+        return all(operand.nullable for operand in self.operands)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A conversion; `on_error_null` is TRY_CAST."""
+
+    operand: Expr
+    type: Type
+    on_error_null: bool
+
+    @property
+    def nullable(self) -> bool:
+        return self.operand.nullable or self.on_error_null
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A scalar function of the registry over operands of its signature's types."""
+
+    name: str
+    signature: Signature
+    operands: tuple[Expr, ...]
+    type: Type
+
+    @property
+    def nullable(self) -> bool:
+        if self.signature.skips_null:
+            return all(operand.nullable for operand in self.operands)
+        return self.signature.may_be_null or any(operand.nullable for operand in self.operands)
+
+
+Expr = (
+    Column
+    | Literal
+    | Arithmetic
+    | Comparison
+    | Logical
+    | Not
+    | IsNull
+    | IsTruth
+    | IsDistinct
+    | InValues
+    | Like
+    | Case
+    | Coalesce
+    | Cast
+    | Call
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateCall:
+    """One aggregate function over the rows of a group; `operand` None is COUNT(*)."""
+
+    function: AggregateFunction
+    operand: Expr | None
+    type: Type
+
+    @property
+    def nullable(self) -> bool:
+        return not self.function.counts
+
+
+def children(expression: Expr) -> Iterator[Expr]:
+    """Direct operands of an expression."""
+    for field in fields(expression):
+        value = getattr(expression, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            for item in part if isinstance(part, tuple) else (part,):
+                if isinstance(item, Expr):
+                    yield item
+
+
+def columns_of(expression: Expr) -> Iterator[Column]:
+    """Every column an expression reads, in order, repeated where read again."""
+    if isinstance(expression, Column):
+        yield expression
+    for child in children(expression):
+        yield from columns_of(child)

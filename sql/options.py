@@ -1,0 +1,106 @@
+"""Options of WITH (…) and SET: their names in every dialect, and the values they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from headrace.sql import syntax
+from headrace.sql.errors import did_you_mean, sql_error
+
+_SYNONYMS = {
+    "kafka_topic": "topic",
+    "value_format": "format",
+    "value.format": "format",
+    "key.format": "key_format",
+    "replication": "replicas",
+    "scan.startup.mode": "start_from",
+    "properties.bootstrap.servers": "bootstrap_servers",
+    "json.timestamp-format.standard": "timestamp_format",
+}
+_START = {"earliest": "earliest", "latest": "latest", "earliest-offset": "earliest", "latest-offset": "latest"}
+
+SOURCE_OPTIONS = (
+    *("topic", "format", "key_format", "partitions", "replicas", "timestamp", "timestamp_format"),
+    *("start_from", "connector"),
+)
+SINK_OPTIONS = (
+    *("topic", "format", "key_format", "partitions", "replicas", "retention", "key_in_value"),
+    *("timestamp_format", "changes", "on_error", "late", "connector"),
+)
+SETTINGS = ("emit", "changes", "on_error", "late", "start_from", "parallelism", "idle_timeout")
+_VALUES = {
+    "format": ("json",),
+    "key_format": ("kafka", "json"),
+    "connector": ("kafka",),
+    "changes": ("every", "latest"),
+    "on_error": ("dead_letter", "skip", "fail"),
+    "late": ("dead_letter", "drop"),
+    "emit": ("changes", "final"),
+    "key_in_value": ("true", "false"),
+    "start_from": tuple(_START),
+}
+_COUNTS = ("partitions", "replicas", "parallelism")
+
+
+class Options:
+    """The entries of one WITH clause, each known and valid."""
+
+    def __init__(self, entries: Iterable[syntax.Option], known: tuple[str, ...], what: str) -> None:
+        """Raises SqlError for an unknown, repeated or wrong entry."""
+        self._entries: dict[str, syntax.Option] = {}
+        for entry in entries:
+            key = canonical(entry, known, what)
+            if key in self._entries:
+                raise sql_error(f"option `{entry.key}` is given twice", entry.span)
+            check_value(key, entry)
+            self._entries[key] = entry
+
+    def text(self, key: str) -> str | None:
+        entry = self._entries.get(key)
+        return entry.value if entry else None
+
+    def word(self, key: str) -> str | None:
+        """A value that is matched without regard to case."""
+        value = self.text(key)
+        return value.lower() if value is not None else None
+
+    def number(self, key: str) -> int | None:
+        value = self.text(key)
+        return int(value) if value is not None else None
+
+    def entry(self, key: str) -> syntax.Option:
+        return self._entries[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+
+def canonical(entry: syntax.Option, known: tuple[str, ...], what: str) -> str:
+    """The name of an option in Headrace's own spelling."""
+    key = entry.key.lower()
+    key = _SYNONYMS.get(key, key)
+    if key == "bootstrap_servers":
+        raise sql_error(
+            "the address of Kafka does not belong to the query", entry.span, "give --bootstrap-servers when running it"
+        )
+    if key not in known:
+        hint = did_you_mean(key, known) or ""
+        every = f"known: {', '.join(known)}"
+        raise sql_error(f"unknown {what} `{entry.key}`", entry.span, hint if hint == every else f"{hint} {every}".strip())
+    return key
+
+
+def check_value(key: str, entry: syntax.Option) -> None:
+    """Raises SqlError where an option does not take the value."""
+    value = entry.value.lower()
+    if key in _VALUES and value not in _VALUES[key]:
+        allowed = ", ".join(_VALUES[key])
+        raise sql_error(f"`{entry.value}` is not a value of `{entry.key}`", entry.value_span, f"known: {allowed}")
+    if key in _COUNTS and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
+        raise sql_error(f"`{entry.key}` takes a number from 1", entry.value_span)
+    if key in ("topic", "timestamp") and not entry.value:
+        raise sql_error(f"`{entry.key}` is empty", entry.value_span)
+
+
+def start_from(value: str) -> str:
+    return _START[value.lower()]

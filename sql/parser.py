@@ -1,0 +1,62 @@
+"""SQL text to statements."""
+
+from __future__ import annotations
+
+from sqlglot.errors import ErrorLevel, SqlglotError, TokenError
+from sqlglot.tokens import Token, TokenType
+
+from headrace.sql.dialect import Headrace, HeadraceParser
+from headrace.sql.errors import Problem, Span, SqlError, sql_error
+from headrace.sql.syntax import Statement
+
+
+def parse(text: str) -> tuple[Statement, ...]:
+    """All statements of a text, in order.
+
+    Raises SqlError with a problem for each statement that cannot be read.
+    """
+    statements: list[Statement] = []
+    problems: list[Problem] = []
+    for tokens in _split(_tokenize(text)):
+        try:
+            statements.append(_parse_one(tokens, text))
+        except SqlError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SqlError(problems)
+    return tuple(statements)
+
+
+def _tokenize(text: str) -> list[Token]:
+    try:
+        return Headrace().tokenize(text)
+    except TokenError as error:
+        raise sql_error(f"cannot read the text: {error}", _unclosed(text)) from None
+
+
+def _unclosed(text: str) -> Span | None:
+    """The place of the last quote, where reading most likely went wrong."""
+    place = max(text.rfind("'"), text.rfind('"'))
+    return Span(place, place + 1) if place >= 0 else None
+
+
+def _split(tokens: list[Token]) -> list[list[Token]]:
+    chunks: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.token_type is TokenType.SEMICOLON:
+            chunks.append([])
+        else:
+            chunks[-1].append(token)
+    return [chunk for chunk in chunks if chunk]
+
+
+def _parse_one(tokens: list[Token], text: str) -> Statement:
+    parser = HeadraceParser(dialect=Headrace, error_level=ErrorLevel.IMMEDIATE)
+    whole = Span(tokens[0].start, tokens[-1].end + 1)
+    try:
+        (statement,) = parser.parse(tokens, text)
+    except SqlglotError as error:
+        raise sql_error(str(error).splitlines()[0], whole) from None
+    except RecursionError:
+        raise sql_error("the statement is nested too deeply", whole) from None
+    return statement  # type: ignore[return-value]

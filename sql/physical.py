@@ -1,0 +1,173 @@
+"""The physical plan: an app cut into stages where the key changes, each stage a tree of operators that push rows on.
+
+A stage is everything that reads the same partitions with no repartition topic between. Operators hold their consumers,
+because that is how the generated code runs: a row is made and handed on at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace.sql import plan as p
+from headrace.sql.expressions import AggregateCall, Column, Expr, columns_of
+
+
+class Mode(StrEnum):
+    """How an app is laid out: one task over everything (V1), or a task for each partition (V2)."""
+
+    SINGLE = "single"
+    PARTITIONED = "partitioned"
+
+
+class Form(StrEnum):
+    """What an aggregation takes in and gives out."""
+
+    COMPLETE = "complete"  # rows in, results out
+    PARTIAL = "partial"  # rows in, partial aggregates out
+    MERGE = "merge"  # partial aggregates in, results out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilterOp:
+    predicate: Expr
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProjectOp:
+    items: tuple[tuple[str, Expr], ...]
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AggregateOp:
+    """An aggregation in one form. `number` tells its state from others' in the stage's store."""
+
+    keys: tuple[tuple[str, Expr], ...]
+    window: p.Tumbling | None
+    calls: tuple[tuple[str, AggregateCall], ...]
+    final: bool
+    changes: p.Changes
+    form: Form
+    number: int
+    query: p.Query
+    """The first query that it serves: late rows and errors are counted under its name."""
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SinkOp:
+    query: p.Query
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsToExchange:
+    """Rows for an aggregation in another stage: its keys and the operands of its calls, computed here."""
+
+    exchange: Exchange
+    keys: tuple[tuple[str, Expr], ...]
+    operands: tuple[tuple[str, Expr], ...]
+    window: p.Tumbling | None
+    ordered: bool
+    """The order of rows crosses with them (FIRST_VALUE, LAST_VALUE)."""
+    query: p.Query
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartialsToExchange:
+    """Partial aggregates for the same aggregation in another stage."""
+
+    exchange: Exchange
+
+
+Operator = FilterOp | ProjectOp | AggregateOp | SinkOp | RowsToExchange | PartialsToExchange
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A repartition topic between two stages, named by the stage that reads it."""
+
+    stage: str
+    partials: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInput:
+    """Records of a source topic, decoded once for all consumers."""
+
+    source: p.Source
+    columns: tuple[p.SourceColumn, ...]
+    """The columns that some consumer or the event time needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeInput:
+    """Blocks of rows or partial aggregates from another stage."""
+
+    exchange: Exchange
+    sender: str
+    """The stage that sends."""
+    rows: tuple[Column, ...]
+    """Columns of the rows; for partial aggregates, of the keys."""
+    ordered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    name: str
+    input: SourceInput | ExchangeInput
+    consumers: tuple[Operator, ...]
+
+    @property
+    def stateful(self) -> bool:
+        return any(isinstance(op, AggregateOp) and op.form is not Form.PARTIAL for op in walk(self.consumers))
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalPlan:
+    mode: Mode
+    stages: tuple[Stage, ...]
+    """Each after those that feed it."""
+    queries: tuple[p.Query, ...]
+
+
+def consumers_of(operator: Operator) -> tuple[Operator, ...]:
+    return operator.consumers if isinstance(operator, (FilterOp, ProjectOp, AggregateOp)) else ()
+
+
+def walk(operators: tuple[Operator, ...]) -> Iterator[Operator]:
+    """Operators and all that consume their rows, a producer before its consumers."""
+    for operator in operators:
+        yield operator
+        yield from walk(consumers_of(operator))
+
+
+def needed(operator: Operator) -> Iterator[Column]:
+    """Columns of its input that an operator, or those behind it, read."""
+    match operator:
+        case FilterOp():
+            yield from columns_of(operator.predicate)
+            for consumer in operator.consumers:
+                yield from needed(consumer)
+        case ProjectOp():
+            wanted = {column.name for consumer in operator.consumers for column in needed(consumer)}
+            for name, expr in operator.items:
+                if name in wanted:
+                    yield from columns_of(expr)
+        case AggregateOp(form=Form.MERGE):
+            return
+        case AggregateOp():
+            for _, key in operator.keys:
+                yield from columns_of(key)
+            for _, call in operator.calls:
+                if call.operand is not None:
+                    yield from columns_of(call.operand)
+        case RowsToExchange():
+            for _, expr in (*operator.keys, *operator.operands):
+                yield from columns_of(expr)
+        case SinkOp():
+            yield from operator.query.node.columns
+        case PartialsToExchange():
+            return

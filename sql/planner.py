@@ -1,0 +1,161 @@
+"""From the logical plan to the physical plan: which operators run where, and what crosses a repartition topic."""
+
+from __future__ import annotations
+
+from headrace.sql import physical as ph
+from headrace.sql import plan as p
+from headrace.sql.expressions import AggregateCall, Column, Expr
+from headrace.sql.functions.aggregates import ACCUMULATORS
+from headrace.sql.syntax import Emit
+
+Keyed = frozenset[str] | None
+"""Columns such that rows equal in them are in one partition; empty: all rows are in one; None: nothing is known."""
+
+
+def plan_physical(logical: p.LogicalPlan, mode: ph.Mode) -> ph.PhysicalPlan:
+    """The physical plan of an app in a mode. In mode single nothing crosses a repartition topic."""
+    return _Planner(logical, mode).plan()
+
+
+class _Planner:
+    def __init__(self, logical: p.LogicalPlan, mode: ph.Mode) -> None:
+        self._logical = logical
+        self._mode = mode
+        self._consumers: dict[int, list[p.Node | p.Query]] = {}
+        self._stages: list[ph.Stage] = []
+        self._numbers: dict[str, int] = {}
+
+    def plan(self) -> ph.PhysicalPlan:
+        scans: dict[str, list[p.Scan]] = {}
+        for query in self._logical.queries:
+            self._register(query.node, query)
+            scan = p.scan_of(query.node)
+            if all(scan is not known for known in scans.setdefault(scan.source.topic, [])):
+                scans[scan.source.topic].append(scan)
+        for same_topic in scans.values():
+            for scan in same_topic:
+                self._plan_source(scan)
+        return ph.PhysicalPlan(self._mode, tuple(self._stages), self._logical.queries)
+
+    def _register(self, node: p.Node, consumer: p.Node | p.Query) -> None:
+        known = self._consumers.setdefault(id(node), [])
+        if any(consumer is other for other in known):
+            return
+        known.append(consumer)
+        if not isinstance(node, p.Scan):
+            self._register(node.input, node)
+
+    def _plan_source(self, scan: p.Scan) -> None:
+        source = scan.source
+        keys = frozenset(column.name for column in source.columns if column.key)
+        everything_here: Keyed = keys or None
+        if self._mode is ph.Mode.SINGLE:
+            everything_here = frozenset()
+        name = self._stage_name(scan)
+        position = len(self._stages)
+        operators = self._operators(scan, everything_here, name)
+        wanted = {column.name for operator in operators for column in ph.needed(operator)}
+        wanted.add(source.event_time.column or "")
+        columns = tuple(column for column in source.columns if column.name in wanted)
+        self._stages.insert(position, ph.Stage(name, ph.SourceInput(source, columns), operators))
+
+    def _stage_name(self, node: p.Node) -> str:
+        """The first sink that a stage's rows reach, and an ordinal."""
+        sink = self._first_query(node).sink.name.lower()
+        ordinal = self._numbers[sink] = self._numbers.get(sink, -1) + 1
+        return f"{sink}-{ordinal}"
+
+    def _first_query(self, node: p.Node) -> p.Query:
+        consumer = self._consumers[id(node)][0]
+        return consumer if isinstance(consumer, p.Query) else self._first_query(consumer)
+
+    def _operators(self, node: p.Node, keyed: Keyed, stage: str) -> tuple[ph.Operator, ...]:
+        """What consumes the rows of a node."""
+        return tuple(self._operator(consumer, keyed, stage) for consumer in self._consumers[id(node)])
+
+    def _operator(self, consumer: p.Node | p.Query, keyed: Keyed, stage: str) -> ph.Operator:
+        match consumer:
+            case p.Query():
+                return ph.SinkOp(consumer)
+            case p.Filter():
+                return ph.FilterOp(consumer.predicate, self._operators(consumer, keyed, stage))
+            case p.Project():
+                kept = _keyed_through(consumer, keyed)
+                return ph.ProjectOp(consumer.items, self._operators(consumer, kept, stage))
+            case p.Aggregate():
+                keys = frozenset(expr.name for _, expr in consumer.keys if isinstance(expr, Column))
+                if keyed is not None and keyed <= keys:
+                    return self._aggregate(consumer, ph.Form.COMPLETE, consumer.keys, consumer.calls, stage)
+                return self._across(consumer, stage)
+            case p.Scan():
+                raise AssertionError("a scan consumes nothing")
+
+    def _aggregate(
+        self,
+        node: p.Aggregate,
+        form: ph.Form,
+        keys: tuple[tuple[str, Expr], ...],
+        calls: tuple[tuple[str, AggregateCall], ...],
+        stage: str,
+        consumers: tuple[ph.Operator, ...] | None = None,
+    ) -> ph.AggregateOp:
+        number_key = f"aggregation of {stage}"
+        number = self._numbers[number_key] = self._numbers.get(number_key, -1) + 1
+        if consumers is None:
+            consumers = self._operators(node, frozenset(name for name, _ in node.keys), stage)
+        return ph.AggregateOp(
+            keys,
+            node.window,
+            calls,
+            node.emit is Emit.FINAL,
+            node.changes,
+            form,
+            number,
+            self._first_query(node),
+            consumers,
+        )
+
+    def _across(self, node: p.Aggregate, sender: str) -> ph.Operator:
+        """An aggregation whose rows must first be brought together: through a repartition topic to a stage of its own."""
+        stage = self._stage_name(node)
+        partials = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST
+        exchange = ph.Exchange(stage, partials)
+        key_columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in node.keys)
+        bound_keys: tuple[tuple[str, Expr], ...] = tuple((column.name, column) for column in key_columns)
+        position = len(self._stages)
+        if partials:
+            merge = self._aggregate(node, ph.Form.MERGE, bound_keys, node.calls, stage)
+            self._stages.insert(position, ph.Stage(stage, ph.ExchangeInput(exchange, sender, key_columns, False), (merge,)))
+            to_exchange = (ph.PartialsToExchange(exchange),)
+            return self._aggregate(node, ph.Form.PARTIAL, node.keys, node.calls, sender, to_exchange)
+        operands: dict[Expr, Column] = {}
+        calls: list[tuple[str, AggregateCall]] = []
+        for name, call in node.calls:
+            operand: Expr | None = None
+            if call.operand is not None:
+                column = Column(f"operand_{len(operands)}", call.operand.type, call.operand.nullable)
+                operand = operands.setdefault(call.operand, column)
+            calls.append((name, AggregateCall(call.function, operand, call.type)))
+        ordered = is_ordered(node.calls)
+        rows = (*key_columns, *operands.values())
+        complete = self._aggregate(node, ph.Form.COMPLETE, bound_keys, tuple(calls), stage)
+        self._stages.insert(position, ph.Stage(stage, ph.ExchangeInput(exchange, sender, rows, ordered), (complete,)))
+        sent = tuple((column.name, operand) for operand, column in operands.items())
+        return ph.RowsToExchange(exchange, node.keys, sent, node.window, ordered, self._first_query(node))
+
+
+def is_ordered(calls: tuple[tuple[str, AggregateCall], ...]) -> bool:
+    """Whether a call depends on the order of rows."""
+    return any(
+        ACCUMULATORS[kind].ordered
+        for _, call in calls
+        for kind in call.function.accumulators(call.operand.type if call.operand is not None else None)
+    )
+
+
+def _keyed_through(node: p.Project, keyed: Keyed) -> Keyed:
+    """What is known of the partitions of projected rows: the names under which the keying columns go on."""
+    if not keyed:
+        return keyed
+    names = {expr.name: name for name, expr in node.items if isinstance(expr, Column)}
+    return frozenset(names[column] for column in keyed) if all(column in names for column in keyed) else None

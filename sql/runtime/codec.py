@@ -1,0 +1,60 @@
+"""Bytes of grouping keys, accumulators and the rows that cross a repartition topic: msgpack, typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Key = Any
+State = Any
+
+encode_key = msgspec.msgpack.encode
+"""The canonical bytes of a grouping key: injective and type-tagged, for the state store and for routing."""
+
+
+class AccumulatorCodec:
+    """Bytes of the groups of one aggregation.
+
+    `totals` are the fields of integer sums: exact without bound, so one beyond 64 bits is stored as its decimal text.
+    """
+
+    def __init__(self, struct: type, key_type: Any, totals: tuple[str, ...]) -> None:
+        self.new = struct
+        self.struct = struct
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(struct).decode
+        self.encode_key = encode_key
+        self.decode_key = msgspec.msgpack.Decoder(key_type).decode
+        self._totals = totals
+
+    def encode(self, state: State) -> bytes:
+        try:
+            return self._encode(state)
+        except OverflowError:
+            return self._encode(self.storable(state))
+
+    def decode(self, data: bytes) -> State:
+        return self.usable(self._decode(data))
+
+    def storable(self, state: State) -> State:
+        """A copy in which sums beyond 64 bits are text."""
+        large = {name: str(total) for name in self._totals if not -(2**63) <= (total := getattr(state, name)) < 2**63}
+        return msgspec.structs.replace(state, **large)
+
+    def usable(self, state: State) -> State:
+        """The state as decoded, sums that were stored as text made numbers."""
+        for name in self._totals:
+            total = getattr(state, name)
+            if total.__class__ is str:
+                setattr(state, name, int(total))
+        return state
+
+
+class Block(msgspec.Struct, array_like=True, gc=False):
+    """The value of a record of a repartition topic: rows from one sender, and its watermark after them."""
+
+    sender: int
+    watermark: int
+    idle: bool
+    rows: msgspec.Raw

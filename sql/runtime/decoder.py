@@ -1,0 +1,421 @@
+"""Decoding of a source's records: the needed columns of all records of a batch at once, as typed Structs.
+
+The whole batch is decoded by one call. Where that fails, or where names in the data differ from the declared ones, each
+record is decoded by itself, its faults found column by column. What that shows of the data (spelling of names, form of
+times, columns left out) chooses the next batch's decoder; it never changes an answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+
+from headrace.sql.errors import RecordError
+from headrace.sql.runtime import values as v
+from headrace.sql.runtime.records import RecordBatch
+from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.types import Kind, Type
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedColumn:
+    """A column to decode: `name` in the data, `attribute` of the row Structs."""
+
+    name: str
+    attribute: str
+    type: Type
+    nullable: bool
+    unsigned: bool
+    quoted: bool
+    key: bool
+
+
+class Presence(Enum):
+    """How a column occurs in the data seen so far."""
+
+    ALWAYS = "always"
+    SOMETIMES = "sometimes"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How one column looks in the data seen so far."""
+
+    spelled: str
+    presence: Presence
+    times_as_text: bool
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The rows of a batch.
+
+    `positions` are their places in the batch, None where every record is there. `bad` holds, for each consumer, the
+    rows (by index in `rows`) that are wrong for it; `lost` the records that are wrong for all.
+    """
+
+    rows: Sequence[Any]
+    times: Sequence[int]
+    positions: Sequence[int] | None = None
+    bad: dict[int, dict[int, RecordError]] = field(default_factory=dict)
+    lost: list[tuple[int, RecordError]] = field(default_factory=list)
+
+
+_BOUNDS = {
+    Kind.INT: (v.INT_MIN, v.INT_MAX),
+    Kind.BIGINT: (v.BIGINT_MIN, v.BIGINT_MAX),
+    Kind.TIMESTAMP: (v.BIGINT_MIN, v.BIGINT_MAX),
+}
+_PYTHON: dict[Kind, Any] = {Kind.BOOLEAN: bool, Kind.DOUBLE: float, Kind.DECIMAL: Decimal, Kind.VARCHAR: str, Kind.DATE: str}
+
+
+def _json_type(column: DecodedColumn, times_as_text: bool) -> Any:
+    kind = column.type.kind
+    if kind is Kind.TIMESTAMP and times_as_text:
+        type_: Any = str
+    elif kind in _BOUNDS:
+        low, high = _BOUNDS[kind]
+        type_ = Annotated[int, msgspec.Meta(ge=0 if column.unsigned else low, le=high)]
+    else:
+        type_ = _PYTHON[kind]
+    return type_ | None if column.nullable or column.key else type_
+
+
+def _conversion(column: DecodedColumn, times_as_text: bool) -> Callable[[Any], Any] | None:
+    """What the decoded JSON value still has to go through."""
+    match column.type.kind:
+        case Kind.TIMESTAMP if times_as_text:
+            return v.parse_iso_timestamp
+        case Kind.DATE:
+            return v.parse_iso_date
+        case Kind.DECIMAL:
+            precision, scale = column.type.precision, column.type.scale
+            return lambda value: v.exact_decimal(value, precision, scale)
+    return None
+
+
+class SourceDecoder:
+    """Decodes the batches of one source for its consumers (each given by the columns it needs)."""
+
+    def __init__(
+        self,
+        columns: Sequence[DecodedColumn],
+        consumers: Sequence[frozenset[str]],
+        time_column: str | None,
+        time_format: str | None,
+        key_format: str,
+    ) -> None:
+        self._columns = tuple(columns)
+        self._consumers = tuple(consumers)
+        self._time = next((c for c in columns if c.name == time_column), None)
+        self._time_format = TimeFormat(time_format) if time_format is not None else None
+        self._keys = KeyDecoder([c for c in columns if c.key], key_format) if any(c.key for c in columns) else None
+        self._row = msgspec.defstruct(
+            "Row", [(c.attribute, Any) for c in columns], gc=False
+        )  # the rows of the slow path; attributes as in the fast ones
+        self._lenient = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        self._shapes = {c.name: Shape(c.name, Presence.ALWAYS, False) for c in columns}
+        self._single: dict[tuple[str, bool], Callable[[Any], Any]] = {}
+        self._prepare()
+
+    def decode(self, batch: RecordBatch) -> Decoded:
+        rows = self._decode_together(batch)
+        if rows is not None:
+            times = self._times_of(batch, rows)
+            if times is not None:
+                return Decoded(rows, times)
+        return self._decode_each(batch)
+
+    # All records by one call
+
+    def _prepare(self) -> None:
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        rename: dict[str, str] = {}
+        self._conversions: list[tuple[Any, Callable[[Any], Any], Any]] = []
+        for column in self._columns:
+            shape = self._shapes[column.name]
+            type_ = _json_type(column, shape.times_as_text)
+            rename[column.attribute] = shape.spelled
+            if shape.presence is Presence.SOMETIMES:
+                fields.append((column.attribute, type_, None))
+            else:
+                fields.append((column.attribute, type_))
+        fields.sort(key=len)  # a field without a default cannot follow one with
+        struct = msgspec.defstruct("Row", fields, gc=False, rename=rename)
+        self._joined = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
+        for column in self._columns:
+            convert = _conversion(column, self._shapes[column.name].times_as_text)
+            if convert is not None:
+                setter = getattr(struct, column.attribute).__set__
+                self._conversions.append((attrgetter(column.attribute), convert, setter))
+        self._renamed = [b'"%s"' % c.name.encode() for c in self._columns if self._shapes[c.name].spelled != c.name]
+        self._optional = [
+            b'"%s"' % self._shapes[c.name].spelled.encode()
+            for c in self._columns
+            if self._shapes[c.name].presence is Presence.SOMETIMES and not c.quoted
+        ]
+
+    def _decode_together(self, batch: RecordBatch) -> list[Any] | None:
+        """Rows of all records; None where some record needs a closer look."""
+        values = batch.values
+        try:
+            data = b"[" + b",".join(values) + b"]"  # type: ignore[arg-type]
+            rows: list[Any] = self._joined(data)
+        except (msgspec.DecodeError, TypeError, UnicodeDecodeError):
+            return None
+        if len(rows) != len(values) or not self._names_hold(data):
+            return None
+        try:
+            for get, convert, setter in self._conversions:
+                converted = [None if value is None else convert(value) for value in map(get, rows)]
+                deque(map(setter, rows, converted), maxlen=0)
+            if self._keys is not None and self._keys.fill(rows, batch.keys):
+                return None
+        except (RecordError, ValueError):
+            return None
+        return rows
+
+    def _names_hold(self, data: bytes) -> bool:
+        """Whether no name in the data could mean a column other than the decoder took it for."""
+        if not self._renamed and not self._optional:
+            return True
+        if b"\\u" in data or any(name in data for name in self._renamed):
+            return False
+        if self._optional:
+            lowered = data.lower()
+            return all(lowered.count(name.lower()) == data.count(name) for name in self._optional)
+        return True
+
+    def _times_of(self, batch: RecordBatch, rows: Sequence[Any]) -> Sequence[int] | None:
+        if self._time is None:
+            return batch.timestamps
+        times = list(map(attrgetter(self._time.attribute), rows))
+        if self._time_format is None:
+            return times
+        try:
+            return [self._time_format.parse(text) for text in times]
+        except RecordError:
+            return None
+
+    # Each record by itself
+
+    def _decode_each(self, batch: RecordBatch) -> Decoded:
+        decoded = Decoded(rows := [], times := [], positions := [])
+        seen = Seen()
+        for position, value in enumerate(batch.values):
+            try:
+                row, faults = self._decode_one(value, batch.keys[position], seen)
+                times.append(self._time_of(batch, position, row, faults))
+            except RecordError as error:
+                decoded.lost.append((position, error))
+                continue
+            for index, wanted in enumerate(self._consumers):
+                error = next((faults[name] for name in faults if name in wanted), None)
+                if error is not None:
+                    decoded.bad.setdefault(index, {})[len(rows)] = error
+            rows.append(row)
+            positions.append(position)
+        if len(rows) == len(batch.values):
+            decoded.positions = None
+        self._learn(seen)
+        return decoded
+
+    def _decode_one(
+        self, value: bytes | None, key: bytes | None, seen: Seen
+    ) -> tuple[Any, dict[str, RecordError]]:
+        """A row, and what is wrong with its columns by name. RecordError where the value is no JSON object."""
+        if value is None:
+            raise RecordError("tombstone", "the value is null (a tombstone), and a stream has no rows to delete")
+        try:
+            fields = self._lenient(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordError("malformed", f"not a JSON object: {error}") from None
+        faults: dict[str, RecordError] = {}
+        found: dict[str, Any] = {}
+        folded: dict[str, str] | None = None
+        for column in self._columns:
+            spelled: str | None = column.name
+            if column.name not in fields:
+                if folded is None:
+                    folded = {name.lower(): name for name in fields}
+                spelled = None if column.quoted else folded.get(column.name.lower())
+            try:
+                found[column.name] = self._decode_column(column, fields, spelled, seen)
+            except RecordError as error:
+                found[column.name] = None
+                faults[column.name] = error
+        if self._keys is not None:
+            faults.update(self._keys.merge(found, key))
+        for column in self._columns:
+            if found[column.name] is None and not column.nullable and column.name not in faults:
+                faults[column.name] = RecordError("null", f"column `{column.name}` is NOT NULL, the record has NULL")
+        return self._row(*[found[column.name] for column in self._columns]), faults
+
+    def _decode_column(
+        self, column: DecodedColumn, fields: dict[str, msgspec.Raw], spelled: str | None, seen: Seen
+    ) -> Any:
+        if spelled is None:
+            seen.missing.add(column.name)
+            return None
+        seen.spellings.setdefault(column.name, set()).add(spelled)
+        raw = fields[spelled]
+        as_text = column.type.kind is Kind.TIMESTAMP and bytes(raw)[:1] == b'"'
+        seen.as_text.setdefault(column.name, set()).add(as_text)
+        decoder = self._single.get((column.name, as_text))
+        if decoder is None:
+            type_ = _json_type(column, as_text)
+            decoder = msgspec.json.Decoder(type_ if column.nullable or column.key else type_ | None).decode
+            self._single[column.name, as_text] = decoder
+        try:
+            value = decoder(raw)
+            convert = _conversion(column, as_text)
+            return value if value is None or convert is None else convert(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordError("type", f"column `{column.name}` ({column.type}): {error}") from None
+        except RecordError as error:
+            raise RecordError("type", f"column `{column.name}` ({column.type}): {error}") from None
+
+    def _time_of(self, batch: RecordBatch, position: int, row: Any, faults: dict[str, RecordError]) -> int:
+        if self._time is None:
+            return batch.timestamps[position]
+        if self._time.name in faults:
+            raise faults[self._time.name]
+        value = getattr(row, self._time.attribute)
+        return value if self._time_format is None else self._time_format.parse(value)
+
+    def _learn(self, seen: Seen) -> None:
+        """Choose the decoder that would have taken these records."""
+        shapes = dict(self._shapes)
+        for column in self._columns:
+            spellings = seen.spellings.get(column.name, set())
+            old = shapes[column.name]
+            optional = column.name in seen.missing and (column.nullable or column.key)
+            shapes[column.name] = Shape(
+                next(iter(spellings)) if len(spellings) == 1 else old.spelled,
+                Presence.SOMETIMES if optional else old.presence,
+                True in seen.as_text[column.name] if column.name in seen.as_text else old.times_as_text,
+            )
+        if shapes != self._shapes:
+            self._shapes = shapes
+            self._prepare()
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the records of a batch looked like, column by column."""
+
+    spellings: dict[str, set[str]] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    as_text: dict[str, set[bool]] = field(default_factory=dict)
+
+
+class KeyDecoder:
+    """KEY columns: read from the record key, and from the value where the key is null."""
+
+    def __init__(self, columns: Sequence[DecodedColumn], key_format: str) -> None:
+        self._columns = tuple(columns)
+        self._as_text = len(columns) == 1 and key_format == "kafka"
+        self._known: dict[bytes, tuple[Any, ...]] = {}
+
+    def fill(self, rows: Sequence[Any], keys: Sequence[bytes | None]) -> bool:
+        """Put the key's columns into rows; True where a row needs a closer look."""
+        known = self._known
+        if len(known) > 100_000:
+            known.clear()
+        if len(self._columns) > 1:
+            return self._fill_several(rows, keys)
+        (column,) = self._columns
+        get, set_ = attrgetter(column.attribute), getattr(type(rows[0]), column.attribute).__set__ if rows else None
+        for row, key, value in zip(rows, keys, map(get, rows), strict=True):
+            if key is None:
+                if value is None and not column.nullable:
+                    return True
+                continue
+            (parsed,) = known.get(key) or self._parse(key)
+            if value is None and set_ is not None:
+                set_(row, parsed)
+            elif value != parsed:
+                return True
+        return False
+
+    def _fill_several(self, rows: Sequence[Any], keys: Sequence[bytes | None]) -> bool:
+        for row, key in zip(rows, keys, strict=True):
+            found = {column.name: getattr(row, column.attribute) for column in self._columns}
+            if self.merge(found, key) or any(found[c.name] is None and not c.nullable for c in self._columns):
+                return True
+            for column in self._columns:
+                setattr(row, column.attribute, found[column.name])
+        return False
+
+    def merge(self, found: dict[str, Any], key: bytes | None) -> dict[str, RecordError]:
+        """Put the key's columns among a record's; what is wrong, by column."""
+        if key is None:
+            return {}
+        try:
+            parsed = self._known.get(key) or self._parse(key)
+        except RecordError as error:
+            return {column.name: error for column in self._columns}
+        faults: dict[str, RecordError] = {}
+        for column, value in zip(self._columns, parsed, strict=True):
+            if found[column.name] is None:
+                found[column.name] = value
+            elif value is not None and found[column.name] != value:
+                faults[column.name] = RecordError(
+                    "key", f"column `{column.name}` is {value!r} in the record key and {found[column.name]!r} in the value"
+                )
+        return faults
+
+    def _parse(self, key: bytes) -> tuple[Any, ...]:
+        try:
+            if self._as_text:
+                column = self._columns[0]
+                parsed: tuple[Any, ...] = (_parse_text(column, key.decode()),)
+            else:
+                parsed = self._parse_json(key)
+        except (UnicodeDecodeError, msgspec.DecodeError, RecordError) as error:
+            raise RecordError("key", f"the record key cannot be read: {error}") from None
+        self._known[key] = parsed
+        return parsed
+
+    def _parse_json(self, key: bytes) -> tuple[Any, ...]:
+        if len(self._columns) == 1 and not key.lstrip().startswith(b"{"):
+            return (_from_json(self._columns[0], key),)
+        fields = msgspec.json.decode(key, type=dict[str, msgspec.Raw])
+        folded = {name.lower(): raw for name, raw in fields.items()}
+        raws = [fields.get(c.name, folded.get(c.name.lower())) for c in self._columns]
+        return tuple(None if raw is None else _from_json(c, raw) for c, raw in zip(self._columns, raws, strict=True))
+
+
+def _from_json(column: DecodedColumn, raw: Any) -> Any:
+    as_text = column.type.kind is Kind.TIMESTAMP and bytes(raw)[:1] == b'"'
+    value = msgspec.json.decode(raw, type=_json_type(column, as_text))
+    convert = _conversion(column, as_text)
+    return value if value is None or convert is None else convert(value)
+
+
+def _parse_text(column: DecodedColumn, text: str) -> Any:
+    """A key as other Kafka tools write it: its plain text."""
+    match column.type.kind:
+        case Kind.VARCHAR:
+            return text
+        case Kind.INT:
+            return v.parse_int(text)
+        case Kind.BIGINT:
+            return v.parse_bigint(text)
+        case Kind.DOUBLE:
+            return v.parse_double(text)
+        case Kind.BOOLEAN:
+            return v.parse_boolean(text)
+        case Kind.DECIMAL:
+            return v.exact_decimal(v.decimal_of_text(text), column.type.precision, column.type.scale)
+        case Kind.DATE:
+            return v.parse_iso_date(text)
+        case _:
+            return v.parse_bigint(text) if text.lstrip("-").isdigit() else v.parse_iso_timestamp(text)

@@ -1,0 +1,175 @@
+"""A stage at work in one task: its state, watermarks and outputs, as generated code sees them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from headrace.sql.errors import RecordError
+from headrace.sql.plan import Late, OnError
+from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
+from headrace.sql.runtime.records import Headers, Output, RecordBatch
+from headrace.sql.runtime.state import AggregationState
+from headrace.sql.runtime.watermarks import Watermarks
+
+
+class RecordRefused(Exception):
+    """A query with `on_error = 'fail'` met a bad record: the task must stop before committing past it."""
+
+
+@dataclass(slots=True)
+class QueryCounters:
+    """What happened to the records of one query. Written by its task alone, read without locks."""
+
+    late: int = 0
+    dead_lettered: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueryErrors:
+    """How a query takes bad and late records."""
+
+    name: str
+    on_error: OnError
+    late: Late
+
+
+class Rows:
+    """Rows of one record batch for one consumer: parallel sequences, one entry a row."""
+
+    __slots__ = ("_execution", "batch", "headers", "keys", "newest", "offsets", "positions", "rows", "times")
+
+    def __init__(
+        self,
+        execution: StageExecution,
+        batch: RecordBatch,
+        rows: Sequence[Any],
+        positions: Sequence[int] | None,
+        times: Sequence[int],
+        newest: Sequence[int],
+        needs: frozenset[str],
+    ) -> None:
+        self._execution = execution
+        self.batch = batch
+        self.rows = rows
+        self.positions = positions
+        self.times = times
+        """Event time of each row."""
+        self.newest = newest
+        """Largest event time of the source partition before each row."""
+        self.offsets = self._pick(batch.offsets) if "offsets" in needs else ()
+        self.keys = self._pick(batch.keys) if "keys" in needs else ()
+        self.headers = self._pick(batch.headers) if "headers" in needs else ()
+
+    def _pick(self, values: Sequence[Any]) -> Sequence[Any]:
+        return values if self.positions is None else [values[position] for position in self.positions]
+
+    def position(self, reader: Iterator[Any]) -> int:
+        """Position in the batch of the row that an iterator over `rows` gave last."""
+        index = len(self.rows) - operator.length_hint(reader) - 1
+        return index if self.positions is None else self.positions[index]
+
+    def reject(self, reader: Iterator[Any], query: QueryErrors, error: RecordError) -> None:
+        """The row read last is bad for a query."""
+        self._execution.reject(self.batch, self.position(reader), query, error)
+
+    def late(self, reader: Iterator[Any], query: QueryErrors) -> None:
+        """The row read last came after its window had closed."""
+        self._execution.late(self.batch, self.position(reader), query)
+
+
+class StageExecution:
+    """State, watermarks, outputs and counters of one stage in one task. Single-threaded; shares nothing."""
+
+    def __init__(
+        self,
+        states: Sequence[AggregationState],
+        sinks: Sequence[SinkBuffer],
+        exchanges: Sequence[ExchangeBuffer],
+        watermarks: Watermarks,
+        dead_letter_topic: str,
+    ) -> None:
+        self.states = states
+        self.sinks = sinks
+        self.exchanges = exchanges
+        self.watermarks = watermarks
+        self.counters: dict[str, QueryCounters] = {}
+        self._dead_letters = Output(dead_letter_topic, None, headers=[])
+
+    def query(self, name: str) -> QueryCounters:
+        return self.counters.setdefault(name, QueryCounters())
+
+    def reject(self, batch: RecordBatch, position: int, query: QueryErrors, error: RecordError) -> None:
+        """A record is bad for a query: dead letter, skipped, or the end of the task, as the query wants it."""
+        if query.on_error is OnError.FAIL:
+            raise RecordRefused(
+                f"query `{query.name}`: {error} (topic {batch.topic}, partition {batch.partition}, "
+                f"offset {batch.offsets[position]}; on_error = 'fail')"
+            )
+        counters = self.query(query.name)
+        if query.on_error is OnError.SKIP:
+            counters.skipped += 1
+            return
+        counters.dead_lettered += 1
+        self._dead_letter(batch, position, query.name, error.kind, str(error))
+
+    def late(self, batch: RecordBatch, position: int, query: QueryErrors) -> None:
+        self.query(query.name).late += 1
+        if query.late is Late.DEAD_LETTER:
+            self._dead_letter(batch, position, query.name, "late", "the record came after its window had closed")
+
+    def reject_result(self, query: QueryErrors, group: dict[str, Any], error: RecordError) -> None:
+        """A result row cannot be made: it becomes a dead letter that holds its group; the state is kept."""
+        if query.on_error is OnError.FAIL:
+            raise RecordRefused(f"query `{query.name}`: {error} (group {group}; on_error = 'fail')")
+        counters = self.query(query.name)
+        if query.on_error is OnError.SKIP:
+            counters.skipped += 1
+            return
+        counters.dead_lettered += 1
+        value = msgspec.json.encode(group)
+        self._append_dead_letter(value, value, 0, (), _error_headers(error.kind, str(error), query.name))
+
+    def _dead_letter(self, batch: RecordBatch, position: int, query: str, kind: str, message: str) -> None:
+        headers = [
+            *_error_headers(kind, message, query),
+            ("headrace.error.topic", batch.topic.encode()),
+            ("headrace.error.partition", b"%d" % batch.partition),
+            ("headrace.error.offset", b"%d" % batch.offsets[position]),
+        ]
+        timestamp = batch.timestamps[position]
+        original = batch.headers[position] or ()
+        self._append_dead_letter(batch.keys[position], batch.values[position], timestamp, original, headers)
+
+    def _append_dead_letter(
+        self, key: bytes | None, value: bytes | None, timestamp: int, original: Headers, headers: Headers
+    ) -> None:
+        output = self._dead_letters
+        assert output.headers is not None
+        output.keys.append(key)
+        output.values.append(value)
+        output.timestamps.append(max(0, timestamp))
+        output.headers.append([*original, *headers])
+
+    def take_dead_letters(self) -> list[Output]:
+        if not len(self._dead_letters):
+            return []
+        taken, self._dead_letters = self._dead_letters, Output(self._dead_letters.topic, None, headers=[])
+        return [taken]
+
+
+def _error_headers(kind: str, message: str, query: str) -> list[tuple[str, bytes]]:
+    return [
+        ("headrace.error.class", kind.encode()),
+        ("headrace.error.message", message.encode()),
+        ("headrace.error.query", query.encode()),
+    ]
+
+
+Branch = Callable[[Rows, StageExecution], None]
+"""A generated function: one consumer of a source's rows."""

@@ -1,0 +1,138 @@
+"""What a stage gives out: sink records, blocks of rows for other stages, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from headrace.sql.runtime.codec import Block, encode_key
+from headrace.sql.runtime.records import Headers, Output
+from headrace.sql.runtime.watermarks import START
+
+BLOCK_ROWS = 2_000
+BLOCK_BYTES = 512 * 1024
+
+_encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
+_encode = msgspec.msgpack.Encoder().encode
+
+SinkEntry = tuple[bytes | None, Any, int, Headers | None]
+"""Record key, value (a generated Struct; None is a tombstone), timestamp, headers."""
+
+
+class SinkBuffer:
+    """Records for one sink topic since they were last taken."""
+
+    def __init__(self, topic: str) -> None:
+        self._output = Output(topic, None)
+        self.emitted = 0
+        """Records ever emitted."""
+
+    def extend(self, entries: Sequence[SinkEntry]) -> None:
+        if not entries:
+            return
+        keys, rows, timestamps, headers = zip(*entries, strict=True)
+        output = self._output
+        start = len(output)
+        values = _encode_lines(rows).split(b"\n")
+        values.pop()  # after the last line end
+        if None in rows:
+            values = [None if value == b"null" else value for value in values]
+        output.keys.extend(keys)
+        output.values.extend(values)
+        output.timestamps.extend(timestamps if min(timestamps) >= 0 else [max(0, t) for t in timestamps])
+        if any(headers):
+            if output.headers is None:
+                output.headers = [()] * start
+            output.headers.extend(h or () for h in headers)
+        elif output.headers is not None:
+            output.headers.extend([()] * len(entries))
+        self.emitted += len(entries)
+
+    def __len__(self) -> int:
+        return len(self._output)
+
+    def take(self) -> list[Output]:
+        if not len(self._output):
+            return []
+        taken, self._output = self._output, Output(self._output.topic, None)
+        return [taken]
+
+
+class ExchangeBuffer:
+    """Rows on their way to another stage, by partition of the repartition topic, and the watermark that follows them."""
+
+    def __init__(self, topic: str, partitions: int, sender: int, storable: Callable[[Any], Any] | None) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._sender = sender
+        self._storable = storable  # makes a row with sums beyond 64 bits fit msgpack
+        self._rows: dict[int, list[Any]] = {}
+        self._routes: dict[Any, int] = {}
+        self._sent = (START, False)
+        self.watermark = START
+        self.idle = False
+        self._time = 0
+
+    def extend(self, entries: Sequence[tuple[Any, Any]]) -> None:
+        """Rows with their grouping keys."""
+        routes, rows = self._routes, self._rows
+        if len(routes) > 100_000:
+            routes.clear()
+        for key, row in entries:
+            partition = routes.get(key)
+            if partition is None:
+                partition = routes[key] = crc32(encode_key(key)) % self._partitions
+            waiting = rows.get(partition)
+            if waiting is None:
+                rows[partition] = [row]
+            else:
+                waiting.append(row)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows.values()))
+
+    def take_rows(self) -> list[Output]:
+        """Blocks of the waiting rows, to the partitions that have some."""
+        taken, self._rows = self._rows, {}
+        outputs: list[Output] = []
+        for partition, rows in taken.items():
+            output = Output(self._topic, partition)
+            for start in range(0, len(rows), BLOCK_ROWS):
+                # the watermark follows the last of the rows, never precedes one
+                last = start + BLOCK_ROWS >= len(rows)
+                self._append(output, rows[start : start + BLOCK_ROWS], self.watermark if last else START)
+            outputs.append(output)
+        return outputs
+
+    def take(self) -> list[Output]:
+        """Blocks of the waiting rows, and the watermark to every partition where it has changed."""
+        outputs = self.take_rows()
+        state = (self.watermark, self.idle)
+        if state != self._sent:
+            served = {output.partition for output in outputs}
+            for partition in range(self._partitions):
+                if partition not in served:
+                    output = Output(self._topic, partition)
+                    self._append(output, [], self.watermark)
+                    outputs.append(output)
+            self._sent = state
+        return outputs
+
+    def _append(self, output: Output, rows: list[Any], watermark: int) -> None:
+        try:
+            encoded = _encode(rows)
+        except OverflowError:
+            assert self._storable is not None
+            encoded = _encode([self._storable(row) for row in rows])
+        if len(encoded) > BLOCK_BYTES and len(rows) > 1:
+            half = len(rows) // 2
+            self._append(output, rows[:half], START)
+            self._append(output, rows[half:], watermark)
+            return
+        block = Block(self._sender, watermark, self.idle, msgspec.Raw(encoded))
+        output.keys.append(None)
+        output.values.append(_encode(block))
+        output.timestamps.append(0)

@@ -1,0 +1,68 @@
+"""Watermarks: how far event time has come, per sender, and for a task the minimum over all senders that feed it."""
+
+from __future__ import annotations
+
+START = -(2**63)
+"""Nothing is known yet: −∞."""
+END = 2**63 - 1
+"""Nothing comes any more: +∞, the end of a finite run."""
+
+
+def earlier(watermark: int, by_ms: int) -> int:
+    """The watermark less a time; the infinities stay what they are."""
+    return watermark if watermark in (START, END) else watermark - by_ms
+
+
+class Watermarks:
+    """The watermark of each sender of a task's rows, and which senders are idle.
+
+    A sender is a source partition, or a task of the stage that writes the repartition topic. An idle one does not hold
+    back the others. No watermark ever goes back.
+    """
+
+    __slots__ = ("_current", "_idle", "_table")
+
+    def __init__(self, senders: tuple[int, ...]) -> None:
+        self._table = dict.fromkeys(senders, START)
+        self._idle: set[int] = set()
+        self._current = START
+
+    def update(self, sender: int, watermark: int, idle: bool) -> None:
+        """What a sender says: nothing with an earlier event time comes from it any more."""
+        if watermark > self._table[sender]:
+            self._table[sender] = watermark
+        if idle:
+            self._idle.add(sender)
+        else:
+            self._idle.discard(sender)
+
+    def of(self, sender: int) -> int:
+        return self._table[sender]
+
+    def is_idle(self, sender: int) -> bool:
+        return sender in self._idle
+
+    def current(self) -> int:
+        """The minimum over the senders that are not idle; the largest known where all are."""
+        if len(self._table) == 1:
+            (watermark,) = self._table.values()
+        elif len(self._idle) < len(self._table):
+            watermark = min(w for sender, w in self._table.items() if sender not in self._idle)
+        else:
+            watermark = max(self._table.values())
+        self._current = max(self._current, watermark)
+        return self._current
+
+    @property
+    def ended(self) -> bool:
+        """Every sender has said that nothing comes any more."""
+        return all(watermark == END for watermark in self._table.values())
+
+    def snapshot(self) -> list[tuple[int, int, bool]]:
+        """(sender, watermark, idle), for the checkpoint."""
+        return [(sender, watermark, sender in self._idle) for sender, watermark in self._table.items()]
+
+    def restore(self, snapshot: list[tuple[int, int, bool]]) -> None:
+        for sender, watermark, idle in snapshot:
+            if sender in self._table:
+                self.update(sender, watermark, idle)

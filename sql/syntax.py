@@ -1,0 +1,320 @@
+"""What the parser makes of SQL text: frozen statements and expressions, each with its place in the text.
+
+Nothing here is resolved: names are names, types are spelled as declared. The binder gives them meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace.sql.errors import Span
+from headrace.sql.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A name as written; unquoted names match without regard to case."""
+
+    text: str
+    quoted: bool
+    span: Span
+
+    def matches(self, name: str) -> bool:
+        return self.text == name if self.quoted else self.text.lower() == name.lower()
+
+
+# Expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A column reference, perhaps qualified by its relation."""
+
+    column: Identifier
+    qualifier: Identifier | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Star:
+    qualifier: Identifier | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class NumberLiteral:
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class StringLiteral:
+    value: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class BooleanLiteral:
+    value: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class NullLiteral:
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalLiteral:
+    milliseconds: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`NOT x`, `-x`."""
+
+    operator: str
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """Arithmetic, comparison, AND, OR and `||`."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsTruth:
+    """`x IS TRUE`, `x IS FALSE`."""
+
+    operand: Expression
+    value: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsDistinct:
+    left: Expression
+    right: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    operand: Expression
+    low: Expression
+    high: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class InList:
+    operand: Expression
+    items: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    operand: Expression
+    pattern: Expression
+    escape: Expression | None
+    case_sensitive: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    subject: Expression | None
+    branches: tuple[tuple[Expression, Expression], ...]
+    default: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    operand: Expression
+    type: Type
+    on_error_null: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A call by name; `star` is COUNT(*)."""
+
+    name: str
+    arguments: tuple[Expression, ...]
+    distinct: bool
+    star: bool
+    span: Span
+
+
+Expression = (
+    Name
+    | Star
+    | NumberLiteral
+    | StringLiteral
+    | BooleanLiteral
+    | NullLiteral
+    | IntervalLiteral
+    | Unary
+    | Binary
+    | IsNull
+    | IsTruth
+    | IsDistinct
+    | Between
+    | InList
+    | Like
+    | Case
+    | Cast
+    | FunctionCall
+)
+
+# Queries
+
+
+class Emit(StrEnum):
+    CHANGES = "changes"
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowClause:
+    """A tumbling window as written, in whichever dialect: `time` None is the source's event time."""
+
+    time: Expression | None
+    size_ms: int
+    grace_ms: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TableReference:
+    """FROM: a relation by name, perhaps through a window function of Flink or RisingWave."""
+
+    name: Identifier
+    alias: Identifier | None
+    window: WindowClause | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class SelectItem:
+    expression: Expression
+    alias: Identifier | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    items: tuple[SelectItem, ...]
+    source: TableReference
+    where: Expression | None
+    group_by: tuple[Expression, ...] | None
+    having: Expression | None
+    window: WindowClause | None
+    emit: Emit | None
+    span: Span
+
+
+# Statements
+
+
+class RelationKind(StrEnum):
+    STREAM = "STREAM"
+    TABLE = "TABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDefinition:
+    name: Identifier
+    type: Type
+    key: bool
+    not_null: bool
+    unsigned: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkDefinition:
+    """`WATERMARK FOR column AS column - delay`."""
+
+    column: Identifier
+    delay_ms: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One entry of WITH (…), or of SET."""
+
+    key: str
+    value: str
+    span: Span
+    value_span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRelation:
+    kind: RelationKind
+    name: Identifier
+    columns: tuple[ColumnDefinition, ...]
+    primary_key: bool
+    """A PRIMARY KEY was declared."""
+    watermark: WatermarkDefinition | None
+    options: tuple[Option, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAs:
+    kind: RelationKind
+    name: Identifier
+    options: tuple[Option, ...]
+    query: Select
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class InsertInto:
+    target: Identifier
+    columns: tuple[Identifier, ...] | None
+    query: Select
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A bare SELECT: its sink is the terminal."""
+
+    query: Select
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class SetOption:
+    option: Option
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    query: Select
+    span: Span
+
+
+Statement = CreateRelation | CreateAs | InsertInto | Query | SetOption | Explain

@@ -1,0 +1,470 @@
+"""From sqlglot's tree to Headrace's syntax: the only code that knows how sqlglot arranges its nodes.
+
+Every argument of every node is consumed or refused; nothing that a user wrote is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlglot import exp
+
+from headrace.sql import syntax, types
+from headrace.sql.errors import Span, did_you_mean, sql_error
+
+EMIT_ARG = "headrace_emit"
+GROUPING_WINDOW_ARG = "headrace_window"
+_HELD = "held"
+
+_UNITS_MS = {
+    "MILLISECOND": 1,
+    "SECOND": 1_000,
+    "MINUTE": 60_000,
+    "HOUR": 3_600_000,
+    "DAY": 86_400_000,
+    "WEEK": 604_800_000,
+}
+_SHORT_UNITS = {"MS": "MILLISECOND", "S": "SECOND", "SEC": "SECOND", "M": "MINUTE", "MIN": "MINUTE", "H": "HOUR"}
+_SHORT_UNITS |= {"D": "DAY", "W": "WEEK"}
+
+
+def holder(value: object) -> exp.Expr:
+    """A sqlglot node that carries something of ours through sqlglot's tree."""
+    node = exp.Var(this="headrace")
+    node.meta[_HELD] = value
+    return node
+
+
+def held(node: exp.Expr) -> Any:
+    return node.meta[_HELD]
+
+
+def span_of(node: exp.Expr, otherwise: Span) -> Span:
+    """The place of a node: from its first to its last token that has one."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for part in node.walk():
+        meta = part.meta
+        if "start" in meta and "end" in meta:
+            starts.append(meta["start"])
+            ends.append(meta["end"] + 1)
+    return Span(min(starts), max(ends)) if starts else otherwise
+
+
+def duration_ms(text: str, unit: str, span: Span) -> int:
+    """Milliseconds of an amount and a unit (`5`, `MINUTES`); SqlError where it is none, or not positive."""
+    name = unit.strip().upper()
+    name = _SHORT_UNITS.get(name, name)
+    name = _SHORT_UNITS.get(name.removesuffix("S"), name.removesuffix("S"))
+    if name in ("MONTH", "YEAR", "QUARTER"):
+        raise sql_error("intervals of months and years are not supported yet", span)
+    if name not in _UNITS_MS:
+        raise sql_error(f"`{unit or text}` is not a unit of time", span, did_you_mean(unit, _UNITS_MS))
+    try:
+        amount = Decimal(text) * _UNITS_MS[name]
+    except InvalidOperation:
+        raise sql_error(f"`{text}` is not an amount of time", span) from None
+    if amount != amount.to_integral_value():
+        raise sql_error("durations have a resolution of one millisecond", span)
+    return int(amount)
+
+
+def watermark_delay_ms(expression: syntax.Expression, column: syntax.Identifier) -> int:
+    """The delay of `WATERMARK FOR c AS c - INTERVAL …`."""
+    match expression:
+        case syntax.Name(column=name, qualifier=None) if column.matches(name.text):
+            return 0
+        case syntax.Binary(
+            operator="-", left=syntax.Name(column=name), right=syntax.IntervalLiteral(milliseconds=delay)
+        ) if column.matches(name.text) and delay >= 0:
+            return delay
+    raise sql_error(
+        "a watermark is its column, less a delay",
+        expression.span,
+        f"for example WATERMARK FOR {column.text} AS {column.text} - INTERVAL '5' SECOND",
+    )
+
+
+_TYPES: dict[exp.DType, types.Type] = {
+    exp.DType.BOOLEAN: types.BOOLEAN,
+    exp.DType.INT: types.INT,
+    exp.DType.BIGINT: types.BIGINT,
+    exp.DType.UINT: types.INT,
+    exp.DType.UBIGINT: types.BIGINT,
+    exp.DType.DOUBLE: types.DOUBLE,
+    exp.DType.FLOAT: types.DOUBLE,
+    exp.DType.VARCHAR: types.VARCHAR,
+    exp.DType.TEXT: types.VARCHAR,
+    exp.DType.TIMESTAMP: types.TIMESTAMP,
+    exp.DType.DATE: types.DATE,
+}
+
+
+TYPE_NAMES = ("BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL", "VARCHAR", "TIMESTAMP", "DATE")
+
+
+def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
+    """A declared type, and whether it is UNSIGNED."""
+    kind = node.this
+    arguments = [int(p.this.name) for p in node.expressions if isinstance(p, exp.DataTypeParam)]
+    if kind is exp.DType.DECIMAL:
+        precision, scale = (arguments + [0])[:2] if arguments else (types.MAX_PRECISION, 9)
+        if not 1 <= precision <= types.MAX_PRECISION or not 0 <= scale <= precision:
+            raise sql_error(f"DECIMAL takes a precision of 1 to {types.MAX_PRECISION} and a scale within it", span)
+        return types.Type(types.Kind.DECIMAL, precision, scale), False
+    if kind not in _TYPES:
+        name = kind.value if isinstance(kind, exp.DType) else str(kind)
+        if kind is exp.DType.USERDEFINED:
+            name = str(node.args.get("kind") or name)
+        raise sql_error(f"type {name} is not supported yet", span, did_you_mean(name, TYPE_NAMES))
+    return _TYPES[kind], kind in (exp.DType.UINT, exp.DType.UBIGINT)
+
+
+# Expressions
+
+_BINARY: dict[type[exp.Expr], str] = {
+    exp.Add: "+",
+    exp.Sub: "-",
+    exp.Mul: "*",
+    exp.Div: "/",
+    exp.Mod: "%",
+    exp.EQ: "=",
+    exp.NEQ: "<>",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+    exp.And: "AND",
+    exp.Or: "OR",
+    exp.DPipe: "||",
+}
+_REFUSED: dict[type[exp.Expr], str] = {
+    exp.Window: "OVER (…)",
+    exp.Filter: "FILTER (WHERE …)",
+    exp.Subquery: "a subquery",
+    exp.Select: "a subquery",
+    exp.Exists: "EXISTS",
+    exp.Bracket: "element access with []",
+    exp.Array: "an array",
+    exp.Dot: "access to a field of a STRUCT",
+    exp.JSONExtract: "->",
+    exp.JSONExtractScalar: "->>",
+    exp.Lambda: "a lambda",
+    exp.RegexpLike: "a regular expression",
+    exp.SimilarTo: "SIMILAR TO",
+    exp.AtTimeZone: "AT TIME ZONE",
+    exp.WithinGroup: "WITHIN GROUP",
+    exp.Order: "ORDER BY in an aggregate",
+    exp.Any: "ANY",
+    exp.All: "ALL",
+    exp.BitwiseAnd: "&",
+    exp.BitwiseOr: "|",
+    exp.BitwiseXor: "^",
+    exp.Collate: "COLLATE",
+    exp.Placeholder: "a parameter",
+    exp.Parameter: "a parameter",
+}
+
+
+def refuse(what: str, span: Span) -> syntax.Expression:
+    raise sql_error(f"{what} is not supported yet", span)
+
+
+def convert_expression(node: exp.Expr | None, around: Span) -> syntax.Expression:
+    """A sqlglot expression as Headrace syntax; SqlError for what is not supported."""
+    if node is None:
+        raise sql_error("expected an expression", around)
+    span = span_of(node, around)
+    operator = _BINARY.get(type(node))
+    if operator is not None:
+        left = convert_expression(node.args["this"], span)
+        return syntax.Binary(operator, left, convert_expression(node.args["expression"], span), span)
+    convert = _CONVERTERS.get(type(node))
+    if convert is not None:
+        return convert(node, span)
+    what = _REFUSED.get(type(node))
+    if what is None and isinstance(node, exp.Func):
+        what = node.sql_name()
+    return refuse(what or type(node).__name__.upper(), span)
+
+
+def _identifier(node: exp.Expr, around: Span) -> syntax.Identifier:
+    return syntax.Identifier(node.name, bool(node.args.get("quoted")), span_of(node, around))
+
+
+def _column(node: exp.Expr, span: Span) -> syntax.Expression:
+    if node.args.get("db") or node.args.get("catalog"):
+        return refuse("a name of more than two parts", span)
+    table = node.args.get("table")
+    qualifier = _identifier(table, span) if table is not None else None
+    if isinstance(node.this, exp.Star):
+        return _star(node.this, qualifier, span)
+    return syntax.Name(_identifier(node.this, span), qualifier, span)
+
+
+def _star(node: exp.Expr, qualifier: syntax.Identifier | None, span: Span) -> syntax.Expression:
+    for argument in ("except_", "replace", "rename"):
+        if node.args.get(argument):
+            return refuse(f"* {argument.strip('_').upper()}", span)
+    return syntax.Star(qualifier, span)
+
+
+def _literal(node: exp.Expr, span: Span) -> syntax.Expression:
+    if node.args.get("is_string"):
+        return syntax.StringLiteral(node.name, span)
+    return syntax.NumberLiteral(node.name, span)
+
+
+def _negated(node: exp.Expr, span: Span) -> syntax.Expression:
+    return syntax.Unary("-", convert_expression(node.this, span), span)
+
+
+def _not(node: exp.Expr, span: Span) -> syntax.Expression:
+    return syntax.Unary("NOT", convert_expression(node.this, span), span)
+
+
+def _is(node: exp.Expr, span: Span) -> syntax.Expression:
+    operand = convert_expression(node.this, span)
+    right = node.args["expression"]
+    if isinstance(right, exp.Null):
+        return syntax.IsNull(operand, span)
+    if isinstance(right, exp.Boolean):
+        return syntax.IsTruth(operand, bool(right.this), span)
+    return refuse("IS with this operand", span)
+
+
+def _is_distinct(node: exp.Expr, span: Span) -> syntax.Expression:
+    left = convert_expression(node.this, span)
+    distinct = syntax.IsDistinct(left, convert_expression(node.args["expression"], span), span)
+    return syntax.Unary("NOT", distinct, span) if isinstance(node, exp.NullSafeEQ) else distinct
+
+
+def _between(node: exp.Expr, span: Span) -> syntax.Expression:
+    if node.args.get("symmetric"):
+        return refuse("BETWEEN SYMMETRIC", span)
+    low, high = (convert_expression(node.args[name], span) for name in ("low", "high"))
+    return syntax.Between(convert_expression(node.this, span), low, high, span)
+
+
+def _in(node: exp.Expr, span: Span) -> syntax.Expression:
+    for argument in ("query", "unnest", "field"):
+        if node.args.get(argument):
+            return refuse("IN with a subquery", span)
+    items = tuple(convert_expression(item, span) for item in node.expressions)
+    return syntax.InList(convert_expression(node.this, span), items, span)
+
+
+def _like(node: exp.Expr, span: Span) -> syntax.Expression:
+    escape: syntax.Expression | None = None
+    if isinstance(node, exp.Escape):
+        escape = convert_expression(node.args["expression"], span)
+        node = node.this
+        if not isinstance(node, (exp.Like, exp.ILike)):
+            return refuse("ESCAPE here", span)
+    pattern = convert_expression(node.args["expression"], span)
+    operand = convert_expression(node.this, span)
+    like = syntax.Like(operand, pattern, escape, isinstance(node, exp.Like), span)
+    return syntax.Unary("NOT", like, span) if node.args.get("negate") else like
+
+
+def _case(node: exp.Expr, span: Span) -> syntax.Expression:
+    branches = tuple(
+        (convert_expression(branch.this, span), convert_expression(branch.args["true"], span))
+        for branch in node.args.get("ifs") or ()
+    )
+    subject, default = node.args.get("this"), node.args.get("default")
+    return syntax.Case(
+        convert_expression(subject, span) if subject is not None else None,
+        branches,
+        convert_expression(default, span) if default is not None else None,
+        span,
+    )
+
+
+def _cast(node: exp.Expr, span: Span) -> syntax.Expression:
+    for argument in ("format", "default", "action"):
+        if node.args.get(argument):
+            return refuse(f"CAST with {argument.upper()}", span)
+    type_, unsigned = convert_type(node.args["to"], span)
+    if unsigned:
+        return refuse("CAST to an UNSIGNED type", span)
+    return syntax.Cast(convert_expression(node.this, span), type_, isinstance(node, exp.TryCast), span)
+
+
+def _interval(node: exp.Expr, span: Span) -> syntax.Expression:
+    amount, unit = node.this, node.args.get("unit")
+    if not isinstance(amount, exp.Literal):
+        return refuse("an INTERVAL that is not a constant", span)
+    text, unit_name = amount.name.strip(), unit.name if unit is not None else ""
+    if not unit_name and " " in text:
+        text, unit_name = text.split(None, 1)
+    return syntax.IntervalLiteral(duration_ms(text, unit_name, span), span)
+
+
+def _call(node: exp.Expr, span: Span) -> syntax.Expression:
+    name = node.this if isinstance(node.this, str) else node.name
+    distinct = star = False
+    arguments: list[syntax.Expression] = []
+    for argument in node.expressions:
+        if isinstance(argument, exp.Distinct):
+            distinct = True
+            if argument.args.get("on"):
+                return refuse("DISTINCT ON", span)
+            arguments.extend(convert_expression(part, span) for part in argument.expressions)
+        elif isinstance(argument, exp.Star):
+            star = True
+        else:
+            arguments.append(convert_expression(argument, span))
+    if star and arguments:
+        return refuse("* among arguments", span)
+    return syntax.FunctionCall(name.upper(), tuple(arguments), distinct, star, span)
+
+
+def _named_call(name: str, *parts: str) -> Callable[[exp.Expr, Span], syntax.Expression]:
+    """A function that sqlglot parses for its special form, as the plain call it stands for."""
+
+    def convert(node: exp.Expr, span: Span) -> syntax.Expression:
+        extra = [key for key, value in node.args.items() if value and key not in parts]
+        if extra:
+            return refuse(f"{name} with {', '.join(extra).upper()}", span)
+        arguments = tuple(convert_expression(node.args[part], span) for part in parts if node.args.get(part) is not None)
+        return syntax.FunctionCall(name, arguments, False, False, span)
+
+    return convert
+
+
+def _extract(node: exp.Expr, span: Span) -> syntax.Expression:
+    unit = syntax.StringLiteral(node.this.name.upper(), span_of(node.this, span))
+    operand = convert_expression(node.args["expression"], span)
+    return syntax.FunctionCall("EXTRACT", (unit, operand), False, False, span)
+
+
+_CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]] = {
+    exp.Column: _column,
+    exp.Star: lambda node, span: _star(node, None, span),
+    exp.Literal: _literal,
+    exp.Boolean: lambda node, span: syntax.BooleanLiteral(bool(node.this), span),
+    exp.Null: lambda _, span: syntax.NullLiteral(span),
+    exp.Paren: lambda node, span: convert_expression(node.this, span),
+    exp.Neg: _negated,
+    exp.Not: _not,
+    exp.Is: _is,
+    exp.NullSafeEQ: _is_distinct,
+    exp.NullSafeNEQ: _is_distinct,
+    exp.Between: _between,
+    exp.In: _in,
+    exp.Like: _like,
+    exp.ILike: _like,
+    exp.Escape: _like,
+    exp.Case: _case,
+    exp.Cast: _cast,
+    exp.TryCast: _cast,
+    exp.Interval: _interval,
+    exp.Anonymous: _call,
+    exp.Substring: _named_call("SUBSTRING", "this", "start", "length"),
+    exp.StrPosition: _named_call("POSITION", "this", "substr"),
+    exp.Trim: _named_call("TRIM", "this"),
+    exp.Extract: _extract,
+}
+
+# Queries
+
+_CLAUSES = {"expressions", "from_", "where", "group", "having", GROUPING_WINDOW_ARG, EMIT_ARG}
+_CLAUSE_NAMES = {
+    "with_": "WITH (a common table expression)",
+    "distinct": "SELECT DISTINCT",
+    "joins": "JOIN",
+    "laterals": "LATERAL",
+    "order": "ORDER BY",
+    "limit": "LIMIT",
+    "offset": "OFFSET",
+    "windows": "a named window",
+    "qualify": "QUALIFY",
+    "into": "SELECT INTO",
+    "pivots": "PIVOT",
+    "sample": "TABLESAMPLE",
+    "match": "MATCH_RECOGNIZE",
+    "locks": "FOR UPDATE",
+    "hint": "a hint",
+}
+
+
+def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
+    """A parsed SELECT as Headrace syntax; each clause consumed or refused by name."""
+    if isinstance(node, exp.SetOperation):
+        raise sql_error(f"{type(node).__name__.upper()} is not supported yet", around)
+    if isinstance(node, exp.Subquery):
+        raise sql_error("a query in parentheses is not supported yet", around)
+    if not isinstance(node, exp.Select):
+        raise sql_error("expected SELECT", around)
+    for argument, value in node.args.items():
+        if value and argument not in _CLAUSES:
+            what = _CLAUSE_NAMES.get(argument, argument.strip("_").upper())
+            place = value[0] if isinstance(value, list) else value
+            span = span_of(place, around) if isinstance(place, exp.Expr) else around
+            raise sql_error(f"{what} is not supported yet", span)
+    source = node.args.get("from_")
+    if source is None:
+        raise sql_error("a query needs FROM", around)
+    window = node.args.get(GROUPING_WINDOW_ARG)
+    emit = node.args.get(EMIT_ARG)
+    where, having = node.args.get("where"), node.args.get("having")
+    return syntax.Select(
+        items=tuple(_select_item(item, around) for item in node.expressions),
+        source=_table(source.this, around),
+        where=convert_expression(where.this, around) if where is not None else None,
+        group_by=_group_by(node.args.get("group"), around),
+        having=convert_expression(having.this, around) if having is not None else None,
+        window=held(window) if window is not None else None,
+        emit=held(emit) if emit is not None else None,
+        span=around,
+    )
+
+
+def _select_item(node: exp.Expr, around: Span) -> syntax.SelectItem:
+    span = span_of(node, around)
+    if isinstance(node, exp.Alias):
+        alias = _identifier(node.args["alias"], span)
+        return syntax.SelectItem(convert_expression(node.this, span), alias, span)
+    return syntax.SelectItem(convert_expression(node, span), None, span)
+
+
+def _group_by(node: exp.Expr | None, around: Span) -> tuple[syntax.Expression, ...] | None:
+    if node is None:
+        return None
+    for argument, value in node.args.items():
+        if value and argument != "expressions":
+            raise sql_error(f"GROUP BY {argument.replace('_', ' ').upper()} is not supported yet", around)
+    flat: list[syntax.Expression] = []
+    for item in node.expressions:
+        if isinstance(item, (exp.Cube, exp.Rollup, exp.GroupingSets)):
+            raise sql_error(f"{type(item).__name__.upper()} is not supported yet", span_of(item, around))
+        if isinstance(item, exp.Tuple):
+            raise sql_error("a row in GROUP BY is not supported yet", span_of(item, around))
+        flat.append(convert_expression(item, around))
+    return tuple(flat)
+
+
+def _table(node: exp.Expr, around: Span) -> syntax.TableReference:
+    span = span_of(node, around)
+    if isinstance(node, exp.Subquery):
+        raise sql_error("FROM (subquery) is not supported yet", span)
+    if not isinstance(node, exp.Table):
+        raise sql_error("FROM takes the name of a stream or table", span)
+    for argument, value in node.args.items():
+        if value and argument not in ("this", "alias"):
+            what = _CLAUSE_NAMES.get(argument, argument.strip("_").upper())
+            raise sql_error(f"{what} is not supported yet", span)
+    alias = node.args.get("alias")
+    if alias is not None and alias.args.get("columns"):
+        raise sql_error("column names in a table alias are not supported yet", span)
+    alias_name = _identifier(alias.this, span) if alias is not None else None
+    inner = node.this
+    if _HELD in inner.meta:
+        name, window = held(inner)
+        return syntax.TableReference(name, alias_name, window, window.span)
+    if not isinstance(inner, exp.Identifier):
+        raise sql_error(f"{inner.name.upper()} in FROM is not supported yet", span)
+    return syntax.TableReference(_identifier(inner, span), alias_name, None, span)
