@@ -10,7 +10,7 @@ import msgspec
 from headrace.agents.topology import TaskSpec, Topology, dead_letter_topic, repartition_topic
 from headrace.sql.engine import CompiledStage, Placement
 from headrace.sql.physical import Mode
-from headrace.sql.runtime.execution import QueryCounters, RecordRefused
+from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
 from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
 from headrace.sql.runtime.watermarks import END, START
 
@@ -19,7 +19,7 @@ CHECKPOINT_KEY = b"\xffcheckpoint"
 _FORMAT = 1
 
 
-class TaskStopped(Exception):
+class TaskStopped(Exception):  # noqa: N818
     """The task cannot go on: the process must end, committing nothing more of it. The text is for the operator."""
 
 
@@ -162,7 +162,7 @@ class Task:
                     self._newest[batch.partition] = newest
                     self._stage.observe(self._execution, batch.partition, newest)
             self._stage.advance(self._execution)
-        except RecordRefused as error:
+        except RecordRefusedError as error:
             raise TaskStopped(str(error)) from None
         self._offsets[partition] = batch.next_offset
         self._heard.pop(partition, None)
@@ -291,4 +291,3 @@ class TaskFactory:
             self.topology.parallelism,
             dead_letter_topic(app),
         )
-

@@ -90,7 +90,7 @@ class App:
                 return "\n\n".join(s.generated.text for s in self.stages(execution_mode).values())
 
     def _explain_topology(self, mode: Mode) -> str:
-        declared = {topic: DEFAULT_LOCAL_PARTITIONS for topic in self.source_topics()}
+        declared = dict.fromkeys(self.source_topics(), DEFAULT_LOCAL_PARTITIONS)
         for stage in self.plan(mode).stages:
             source = getattr(stage.input, "source", None)
             if source is not None and source.partitions is not None:

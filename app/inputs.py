@@ -186,7 +186,9 @@ def _csv_value(text: str | None, kind: Kind | None) -> Any:
         return None
     if kind is Kind.BOOLEAN and text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if kind in (Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL) or (kind is Kind.TIMESTAMP and text.lstrip("-").isdigit()):
+    if kind in (Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL) or (
+        kind is Kind.TIMESTAMP and text.lstrip("-").isdigit()
+    ):
         try:
             msgspec.json.decode(text)
         except msgspec.DecodeError:

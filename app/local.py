@@ -1,4 +1,4 @@
-"""Local runs: the topology of an app over in-memory partitions. The same tasks and bytes as on Kafka; only the log differs."""
+"""Local runs: the topology of an app over in-memory partitions. Tasks and bytes as on Kafka; only the log differs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.agents.tables import MemoryStore
 from headrace.agents.task import Task, TaskFactory, TaskSettings, TaskStopped
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, Topology
 from headrace.app.errors import InputError
-from headrace.app.inputs import SourceRecord, records_of_rows, records_of_envelopes
+from headrace.app.inputs import SourceRecord, records_of_envelopes, records_of_rows
 from headrace.app.keys import KeyReader
 from headrace.sql.physical import Mode, SourceInput
 from headrace.sql.runtime.records import Headers, MemoryBatch, Output, Position, TopicPartition
@@ -100,7 +100,11 @@ def run_local(
 ) -> LocalResult:
     """Run an app to the end of its inputs. InputError for inputs that fit no source; TaskStopped as on Kafka."""
     cluster = LocalCluster(app, mode, partitions, parallelism)
-    sources = {stage.input.source.name.lower(): stage.input.source for stage in app.plan(mode).stages if isinstance(stage.input, SourceInput)}
+    sources = {
+        stage.input.source.name.lower(): stage.input.source
+        for stage in app.plan(mode).stages
+        if isinstance(stage.input, SourceInput)
+    }
     feeds: list[Iterator[SourceRecord]] = []
     for name, rows in inputs.items():
         source = sources.get(name.lower())
@@ -121,7 +125,9 @@ class LocalCluster:
     def __init__(self, app: App, mode: Mode, partitions: int, parallelism: int | None) -> None:
         self._app = app
         self.topology: Topology = app.topology(mode, _source_partitions(app, mode, partitions), parallelism)
-        self._factory = TaskFactory(app.stages(mode), self.topology, TaskSettings(float("inf"), continue_when_lost=False))
+        self._factory = TaskFactory(
+            app.stages(mode), self.topology, TaskSettings(float("inf"), continue_when_lost=False)
+        )
         self._stores: dict[TaskId, MemoryStore] = {task.id: MemoryStore() for task in self.topology.tasks}
         self._positions: dict[TopicPartition, Position] = {}
         self._tasks: dict[TaskId, Task] = {}
@@ -156,14 +162,12 @@ class LocalCluster:
 
     def feed_in_order(self, records: Iterator[SourceRecord]) -> None:
         """Let the tasks take records in just this order over all topics and partitions."""
-        taken = 0
         last: TopicPartition | None = None
-        for record in records:
+        for taken, record in enumerate(records, 1):
             partition = self.append(record)
             if last is not None and partition != last:
                 self.process(last)
             last = partition
-            taken += 1
             if taken % CHUNK_RECORDS == 0:
                 self.process(last)
                 self.commit()
@@ -296,9 +300,7 @@ class LocalCluster:
 
 def _source_partitions(app: App, mode: Mode, partitions: int) -> dict[str, int]:
     return {
-        stage.input.source.topic: partitions
-        for stage in app.plan(mode).stages
-        if isinstance(stage.input, SourceInput)
+        stage.input.source.topic: partitions for stage in app.plan(mode).stages if isinstance(stage.input, SourceInput)
     }
 
 

@@ -64,9 +64,9 @@ class Binder:
             case s.InsertInto():
                 self._insert_into(statement)
             case s.Query():
-                node, quoted = self._bind_select(statement.query, self._settings)
+                node, _ = self._bind_select(statement.query, self._settings)
                 sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
-                self._add_query(RESULT, node, sink, self._settings, statement.span)
+                self._add_query(RESULT, node, sink, self._settings)
             case s.SetOption():
                 self._set_option(statement.option)
             case s.Explain():
@@ -101,7 +101,9 @@ class Binder:
         options = o.Options(statement.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         if not statement.columns:
             raise sql_error(
-                f"`{statement.name.text}` has no columns", statement.name.span, "inference of columns is not supported yet"
+                f"`{statement.name.text}` has no columns",
+                statement.name.span,
+                "inference of columns is not supported yet",
             )
         seen: set[str] = set()
         for column in statement.columns:
@@ -165,7 +167,7 @@ class Binder:
         kind = statement.kind if grouped else s.RelationKind.STREAM  # a table without a key is a stream, as in Flink
         sink = _sink(name, name.lower(), kind, node, options)
         self._check_topic(sink, statement.name.span)
-        self._add_query(name, node, sink, settings, statement.span)
+        self._add_query(name, node, sink, settings)
         self._relations[key] = Relation(name, kind, None, node, sink, quoted)
 
     def _insert_into(self, statement: s.InsertInto) -> None:
@@ -199,7 +201,7 @@ class Binder:
         sink = target.sink or _sink(target.name, target.name.lower(), kind, node, options)
         if target.sink is None:
             self._check_topic(sink, statement.target.span)
-        self._add_query(f"{target.name}", node, sink, settings, statement.span)
+        self._add_query(target.name, node, sink, settings)
         reader = node if target.sink is None else None
         self._relations[_key(statement.target)] = replace(target, node=reader, sink=sink)
 
@@ -212,11 +214,11 @@ class Binder:
         for relation in self._relations.values():
             if relation.sink is not None and relation.sink.topic == sink.topic:
                 raise sql_error(f"topic `{sink.topic}` is the sink of `{relation.name}`", span)
-            if isinstance(relation.node, p.Scan) and relation.node.source.topic == sink.topic:
-                if relation.name.lower() != sink.name.lower():
-                    raise sql_error(f"topic `{sink.topic}` is read by `{relation.name}`", span)
+            reads = isinstance(relation.node, p.Scan) and relation.node.source.topic == sink.topic
+            if reads and relation.name.lower() != sink.name.lower():
+                raise sql_error(f"topic `{sink.topic}` is read by `{relation.name}`", span)
 
-    def _add_query(self, name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str], span: Span) -> None:
+    def _add_query(self, name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str]) -> None:
         names = {query.name for query in self._queries}
         unique, ordinal = name, 2
         while unique in names:
@@ -287,7 +289,9 @@ def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
     if column.type.kind is t.Kind.VARCHAR:
         if text is None:
             raise sql_error(
-                f"the event time `{column.name.text}` is VARCHAR", name.span, "declare it TIMESTAMP, or give timestamp_format"
+                f"the event time `{column.name.text}` is VARCHAR",
+                name.span,
+                "declare it TIMESTAMP, or give timestamp_format",
             )
         try:
             TimeFormat(text)
@@ -414,7 +418,7 @@ def _as_declared(node: p.Node, wanted: list[tuple[str, t.Type, bool]], statement
         column: e.Expr = values.get(name, e.Literal(None, type_))
         if not_null and column.nullable:
             raise sql_error(f"column `{name}` is NOT NULL, the query may give NULL", statement.query.span)
-        items.append((name, cast(coerce(column, column.type, statement.span), type_, statement.query.span, False)))
+        items.append((name, cast(coerce(column, column.type, statement.span), type_, statement.query.span)))
     return p.Project(node, tuple(items))
 
 
@@ -536,10 +540,10 @@ class _SelectGrouped:
                 raise sql_error(f"GROUP BY {item.text}: the query has {len(items)} columns", item.span)
             return items[int(item.text) - 1].expression
         if isinstance(item, s.Name) and item.qualifier is None:
-            if not any(item.column.matches(column.name) for column in self._scope.columns):
-                for candidate in items:
-                    if candidate.alias is not None and item.column.matches(candidate.alias.text):
-                        return candidate.expression
+            is_column = any(item.column.matches(column.name) for column in self._scope.columns)
+            for candidate in () if is_column else items:
+                if candidate.alias is not None and item.column.matches(candidate.alias.text):
+                    return candidate.expression
         return item
 
 

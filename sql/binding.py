@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from headrace.sql import expressions as e
 from headrace.sql import syntax as s
@@ -132,7 +133,7 @@ class ExpressionBinder:
             case s.Case():
                 return self._bind_case(node)
             case s.Cast():
-                return cast(self.bind(node.operand), node.type, node.span, node.on_error_null)
+                return cast(self.bind(node.operand), node.type, node.span, on_error_null=node.on_error_null)
             case s.FunctionCall():
                 return self._bind_call(node)
 
@@ -204,7 +205,8 @@ class ExpressionBinder:
             return e.Literal(-operand.value, t.INTERVAL)
         if not operand.type.is_numeric:
             raise sql_error(f"cannot negate {operand.type}", node.span)
-        zero: e.LiteralValue = {t.Kind.DOUBLE: -0.0, t.Kind.DECIMAL: Decimal(0)}.get(operand.type.kind, 0)
+        zeros: dict[t.Kind, e.LiteralValue] = {t.Kind.DOUBLE: -0.0, t.Kind.DECIMAL: Decimal(0)}
+        zero = zeros.get(operand.type.kind, 0)
         return e.Arithmetic("-", e.Literal(zero, operand.type), operand, operand.type)
 
     def _compare(self, operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
@@ -242,7 +244,7 @@ class ExpressionBinder:
                 raise sql_error("ESCAPE takes one character", node.escape.span)
             escape_text = escape.value
         try:
-            values.like_pattern(pattern.value, escape_text, node.case_sensitive)
+            values.like_pattern(pattern.value, escape_text, case_sensitive=node.case_sensitive)
         except RecordError as error:
             raise sql_error(str(error), node.pattern.span) from None
         return e.Like(operand, pattern.value, escape_text, node.case_sensitive)
@@ -271,8 +273,8 @@ class ExpressionBinder:
             return _rewritten(node, operands)
         function = scalars.BY_NAME.get(node.name)
         if function is None:
-            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME)
-            raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, _near(node.name, known))
+            near = _near(node.name, (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME))
+            raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         return call(function, operands, node)
 
 
@@ -337,7 +339,7 @@ def _together(operands: Iterable[e.Expr], span: Span, verb: str) -> tuple[e.Expr
         if isinstance(operand, e.Literal) and operand.type == t.VARCHAR:
             time = next((o.type for o in bound if o.type.kind in (t.Kind.DATE, t.Kind.TIMESTAMP)), None)
             if time is not None:
-                bound[index] = cast(operand, time, span, False)
+                bound[index] = cast(operand, time, span)
     common = t.NULL
     for operand in bound:
         found = t.common_type(common, operand.type)
@@ -355,7 +357,7 @@ def coerce(operand: e.Expr, type_: t.Type, span: Span) -> e.Expr:
         return e.Literal(None, type_)
     if operand.type.kind is t.Kind.INT and type_.kind is t.Kind.BIGINT:
         return e.Literal(operand.value, type_) if isinstance(operand, e.Literal) else operand
-    return cast(operand, type_, span, False)
+    return cast(operand, type_, span)
 
 
 _CASTS: dict[t.Kind, tuple[t.Kind, ...]] = {
@@ -372,7 +374,7 @@ _CASTS: dict[t.Kind, tuple[t.Kind, ...]] = {
 }
 
 
-def cast(operand: e.Expr, type_: t.Type, span: Span, on_error_null: bool) -> e.Expr:
+def cast(operand: e.Expr, type_: t.Type, span: Span, *, on_error_null: bool = False) -> e.Expr:
     """A conversion, done at once where the operand is a constant."""
     if operand.type == type_:
         return operand
@@ -390,7 +392,7 @@ def cast(operand: e.Expr, type_: t.Type, span: Span, on_error_null: bool) -> e.E
         raise sql_error(str(error), span) from None
 
 
-def conversion(source: t.Type, target: t.Type) -> Callable[[object], e.LiteralValue]:
+def conversion(source: t.Type, target: t.Type) -> Callable[[Any], Any]:
     """The conversion of one value from a type to another."""
     from headrace.sql.codegen.casts import converter  # the one table of conversions is the code generator's
 
@@ -464,7 +466,7 @@ def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> 
         left, right = right, left
     if operator in ("+", "-") and right.type.kind is t.Kind.INTERVAL:
         if left.type.kind in (t.Kind.TIMESTAMP, t.Kind.DATE):
-            return e.Arithmetic(operator, cast(left, t.TIMESTAMP, span, False), right, t.TIMESTAMP)
+            return e.Arithmetic(operator, cast(left, t.TIMESTAMP, span), right, t.TIMESTAMP)
         if left.type.kind is t.Kind.NULL:
             return e.Literal(None, t.TIMESTAMP)
     raise sql_error(f"`{operator}` does not take {left.type} and {right.type}", span)
@@ -473,7 +475,8 @@ def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> 
 def _rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
     counts = {"NULLIF": (2,), "IF": (3,), "MOD": (2,), "IFNULL": (2,), "NVL": (2,)}
     if len(operands) not in counts.get(node.name, range(1, 1000)):
-        raise sql_error(f"{node.name} takes {counts[node.name][0] if node.name in counts else 'some'} operands", node.span)
+        wanted = counts[node.name][0] if node.name in counts else "some"
+        raise sql_error(f"{node.name} takes {wanted} operands", node.span)
     match node.name:
         case "MOD":
             return _arithmetic("%", operands[0], operands[1], node.span)
@@ -546,7 +549,7 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
             if kind is t.Kind.NULL or (parameter.kind is t.Kind.DOUBLE and operand.type.is_numeric):
                 return coerce(operand, parameter, span)
             if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.DATE:
-                return cast(operand, parameter, span, False)
+                return cast(operand, parameter, span)
     return None
 
 

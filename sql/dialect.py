@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.parser import SENTINEL_NONE, Parser
-from sqlglot.tokens import Token, Tokenizer, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.tokens import Tokenizer
 
 from headrace.sql import syntax, tree
-from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.errors import Span, SqlError, did_you_mean, sql_error
 from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG
 
 DURATION_UNITS_MS = {
@@ -71,6 +72,7 @@ class HeadraceParser(Parser):
 
     def _parse_statement(self) -> Any:
         first = self._curr
+        statement: syntax.Statement
         if self._match(TokenType.CREATE):
             statement = self._parse_create_relation(first)
         elif self._match(TokenType.INSERT):
@@ -170,9 +172,7 @@ class HeadraceParser(Parser):
                 break
         return syntax.ColumnDefinition(name, declared, key, not_null, unsigned, self._span_from(first)), primary
 
-    def _parse_watermark(
-        self, first: Token, earlier: syntax.WatermarkDefinition | None
-    ) -> syntax.WatermarkDefinition:
+    def _parse_watermark(self, first: Token, earlier: syntax.WatermarkDefinition | None) -> syntax.WatermarkDefinition:
         column = self._identifier("a column name")
         delay_ms = 0
         if self._match(TokenType.ALIAS):
@@ -345,8 +345,13 @@ class HeadraceParser(Parser):
         token = self._curr
         parsed = self._parse_id_var(any_token=False)
         if not isinstance(parsed, exp.Identifier):
-            self.raise_error(f"expected {what}")
+            raise self._expected(what)
         return syntax.Identifier(parsed.this, bool(parsed.args.get("quoted")), token_span(token))
+
+    def _expected(self, what: str) -> SqlError:
+        token = self._curr or self._prev
+        found = f", found `{token.text}`" if self._curr else ""
+        return sql_error(f"expected {what}{found}", token_span(token) if token else None)
 
     def _expect(self, token_type: TokenType, what: str) -> None:
         if not self._match(token_type):

@@ -1,4 +1,4 @@
-"""A compiled stage: record batches in, outputs and state changes out. No I/O: the caller keeps state and moves bytes."""
+"""A compiled stage: record batches in, outputs and state changes out. The caller keeps state and moves bytes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.state import AggregationState, GroupedState, WindowedState
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier
 
+_WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.RowsToExchange)
 _decode_block = msgspec.msgpack.Decoder(Block).decode
 
 
@@ -55,13 +56,13 @@ class CompiledStage:
             self.generated.text.splitlines(keepends=True),
             filename,
         )
-        exec(compile(self.generated.text, filename, "exec"), names)  # noqa: S102: the text is ours, no user text is in it
+        exec(compile(self.generated.text, filename, "exec"), names)  # the text is ours: no text of the user is in it
         self._inputs = [names[function.name] for function in self.generated.inputs]
         self._advance = names["advance"]
         self._flush = names["flush"]
         self._codecs = [accumulators.codec() for _, accumulators in self.generated.accumulators]
-        if self.generated.row_type is not None:
-            self._decode_rows = msgspec.msgpack.Decoder(list[self.generated.row_type]).decode
+        row_type: Any = self.generated.row_type
+        self._decode_rows = msgspec.msgpack.Decoder(list[row_type]).decode if row_type is not None else None
 
     def open(self, placement: Placement, store: Store | None, live: Mapping[int, int]) -> StageExecution:
         """The stage at work over a store; `live` is how many groups the store holds for each aggregation."""
@@ -104,9 +105,7 @@ class CompiledStage:
             source.key_format,
         )
 
-    def process_source(
-        self, batch: RecordBatch, decoder: SourceDecoder, newest: int, execution: StageExecution
-    ) -> int:
+    def process_source(self, batch: RecordBatch, decoder: SourceDecoder, newest: int, execution: StageExecution) -> int:
         """Take a batch of a source partition; returns the largest event time read from it so far.
 
         `newest` is that time before the batch.
@@ -130,8 +129,9 @@ class CompiledStage:
             return Rows(execution, batch, decoded.rows, decoded.positions, decoded.times, running, needs)
         good = [row for row in range(len(decoded.rows)) if row not in bad]
         positions = decoded.positions
+        query = self._consumer_queries()[index]
         for row, error in bad.items():
-            execution.reject(batch, row if positions is None else positions[row], self._consumer_queries()[index], error)
+            execution.reject(batch, row if positions is None else positions[row], query, error)
         return Rows(
             execution,
             batch,
@@ -144,13 +144,14 @@ class CompiledStage:
 
     def process_exchange(self, batch: RecordBatch, execution: StageExecution) -> None:
         """Take blocks of a repartition topic: rows, then the watermark of their sender."""
+        assert self._decode_rows is not None
         for value in batch.values:
             assert value is not None, "a repartition topic holds no tombstones"
             block = _decode_block(value)
             rows = self._decode_rows(block.rows)
             for function in self._inputs:
                 function(rows, execution)
-            execution.watermarks.update(block.sender, block.watermark, block.idle)
+            execution.watermarks.update(block.sender, block.watermark, idle=block.idle)
 
     def observe(self, execution: StageExecution, partition: int, newest: int) -> None:
         """A source partition has been read up to an event time (END: to its end)."""
@@ -167,19 +168,13 @@ class CompiledStage:
         self._flush(execution)
 
     def _queries(self) -> tuple[Query, ...]:
-        return tuple(
-            operator.query
-            for operator in ph.walk(self.stage.consumers)
-            if isinstance(operator, (ph.SinkOp, ph.AggregateOp, ph.RowsToExchange))
-        )
+        return tuple(op.query for op in ph.walk(self.stage.consumers) if isinstance(op, _WITH_QUERY))
 
     def _consumer_queries(self) -> list[QueryErrors]:
         """For each consumer of the source, the query that a bad record counts for."""
         found: list[QueryErrors] = []
         for consumer in self.stage.consumers:
-            query = next(
-                op.query for op in ph.walk((consumer,)) if isinstance(op, (ph.SinkOp, ph.AggregateOp, ph.RowsToExchange))
-            )
+            query = next(op.query for op in ph.walk((consumer,)) if isinstance(op, _WITH_QUERY))
             found.append(QueryErrors(query.name, query.on_error, query.late))
         return found
 

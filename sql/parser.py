@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlglot.errors import ErrorLevel, SqlglotError, TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from headrace.sql.dialect import Headrace, HeadraceParser
 from headrace.sql.errors import Problem, Span, SqlError, sql_error

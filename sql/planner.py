@@ -116,7 +116,7 @@ class _Planner:
         )
 
     def _across(self, node: p.Aggregate, sender: str) -> ph.Operator:
-        """An aggregation whose rows must first be brought together: through a repartition topic to a stage of its own."""
+        """An aggregation whose rows must first be brought together, through a repartition topic to their own stage."""
         stage = self._stage_name(node)
         partials = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST
         exchange = ph.Exchange(stage, partials)
@@ -125,7 +125,8 @@ class _Planner:
         position = len(self._stages)
         if partials:
             merge = self._aggregate(node, ph.Form.MERGE, bound_keys, node.calls, stage)
-            self._stages.insert(position, ph.Stage(stage, ph.ExchangeInput(exchange, sender, key_columns, False), (merge,)))
+            input_ = ph.ExchangeInput(exchange, sender, key_columns, ordered=False)
+            self._stages.insert(position, ph.Stage(stage, input_, (merge,)))
             to_exchange = (ph.PartialsToExchange(exchange),)
             return self._aggregate(node, ph.Form.PARTIAL, node.keys, node.calls, sender, to_exchange)
         operands: dict[Expr, Column] = {}

@@ -110,7 +110,7 @@ def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
     kind = node.this
     arguments = [int(p.this.name) for p in node.expressions if isinstance(p, exp.DataTypeParam)]
     if kind is exp.DType.DECIMAL:
-        precision, scale = (arguments + [0])[:2] if arguments else (types.MAX_PRECISION, 9)
+        precision, scale = [*arguments, 0][:2] if arguments else (types.MAX_PRECISION, 9)
         if not 1 <= precision <= types.MAX_PRECISION or not 0 <= scale <= precision:
             raise sql_error(f"DECIMAL takes a precision of 1 to {types.MAX_PRECISION} and a scale within it", span)
         return types.Type(types.Kind.DECIMAL, precision, scale), False
@@ -329,7 +329,8 @@ def _named_call(name: str, *parts: str) -> Callable[[exp.Expr, Span], syntax.Exp
         extra = [key for key, value in node.args.items() if value and key not in parts]
         if extra:
             return refuse(f"{name} with {', '.join(extra).upper()}", span)
-        arguments = tuple(convert_expression(node.args[part], span) for part in parts if node.args.get(part) is not None)
+        given = [node.args[part] for part in parts if node.args.get(part) is not None]
+        arguments = tuple(convert_expression(argument, span) for argument in given)
         return syntax.FunctionCall(name, arguments, False, False, span)
 
     return convert

@@ -61,7 +61,8 @@ class Accumulators:
     def _define(self) -> type:
         fields: list[tuple[str, Any, Any]] = []
         for item in self.fields:
-            fields.append((item.name, *_storage(item.kind, item.operand.type if item.operand is not None else None)))
+            type_, initial = _storage(item.kind, item.operand.type if item.operand is not None else None)
+            fields.append((item.name, type_, initial))
         if self.has_time:
             fields.append(("time", int, -(2**63)))
         fields += [(flag, bool, False) for flag in self.flags]

@@ -12,9 +12,10 @@ from typing import Any
 
 from headrace.sql import expressions as e
 from headrace.sql.codegen.casts import NAMES as CAST_NAMES
-from headrace.sql.codegen.casts import cast_fails, cast_template
+from headrace.sql.codegen.casts import cast_fails, cast_template, converter
+from headrace.sql.errors import RecordError
 from headrace.sql.runtime import values
-from headrace.sql.types import Kind, Type
+from headrace.sql.types import Kind
 
 _COMPARE = {"=": "==", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _INVERSE = {"=": "!=", "<>": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
@@ -257,7 +258,7 @@ class ExpressionWriter:
                 self._names.bind(name, value)
         if expression.on_error_null and cast_fails(expression.operand.type, expression.type):
             function = self._names.bind("try_cast", try_cast)
-            conversion = self._names.bind("conversion", _conversion(expression.operand.type, expression.type))
+            conversion = self._names.bind("conversion", converter(expression.operand.type, expression.type))
             template = f"{function}({conversion}, {{0}})"
         return self._strict((expression.operand,), template)
 
@@ -273,7 +274,7 @@ class ExpressionWriter:
         return self._strict(expression.operands, signature.template)
 
     def _pattern(self, expression: e.Like) -> str:
-        pattern = values.like_pattern(expression.pattern, expression.escape, expression.case_sensitive)
+        pattern = values.like_pattern(expression.pattern, expression.escape, case_sensitive=expression.case_sensitive)
         return self._names.bind("like", pattern.fullmatch)
 
     def _set(self, expression: e.InValues) -> str:
@@ -283,15 +284,9 @@ class ExpressionWriter:
         return self._names.bind(name or function.__name__, function)
 
 
-def _conversion(source: Type, target: Type) -> Any:
-    from headrace.sql.codegen.casts import converter
-
-    return converter(source, target)
-
-
 def try_cast(conversion: Any, value: object) -> Any:
     """The converted value; NULL where it cannot be converted."""
     try:
         return conversion(value)
-    except values.RecordError:
+    except RecordError:
         return None

@@ -93,16 +93,12 @@ class _StageWriter:
         self._functions: list[FunctionWriter] = []
         operators = list(ph.walk(stage.consumers))
         self._sinks = [op for op in operators if isinstance(op, ph.SinkOp)]
-        self._sink_code = {
-            id(op): SinkCode(op.query, number, self._names) for number, op in enumerate(self._sinks)
-        }
+        self._sink_code = {id(op): SinkCode(op.query, number, self._names) for number, op in enumerate(self._sinks)}
         self._aggregations = [op for op in operators if isinstance(op, ph.AggregateOp)]
         self._flags: dict[int, str] = {}
         self._accumulators = {id(op): Accumulators(op, self._count_flags(op)) for op in self._aggregations}
         self._exchanges = list(
-            dict.fromkeys(
-                op.exchange for op in operators if isinstance(op, (ph.RowsToExchange, ph.PartialsToExchange))
-            )
+            dict.fromkeys(op.exchange for op in operators if isinstance(op, (ph.RowsToExchange, ph.PartialsToExchange)))
         )
         self._taken: set[str] = set()
         self._attributes = {}
@@ -224,7 +220,7 @@ class _StageWriter:
             if operator.window is not None:
                 return tuple[accumulators.key_type, int, accumulators.struct]  # type: ignore[name-defined]
             return tuple[accumulators.key_type, accumulators.struct]  # type: ignore[name-defined]
-        return row_struct(input_.rows, input_.ordered)
+        return row_struct(input_.rows, ordered=input_.ordered)
 
     # Operators
 
@@ -337,7 +333,7 @@ class _StageWriter:
         operands = [writer.value(expr) for _, expr in operator.operands]
         columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in (*operator.keys, *operator.operands))
         number = self._exchanges.index(operator.exchange)
-        struct = self._names.bind(f"Row_{number}", row_struct(columns, operator.ordered))
+        struct = self._names.bind(f"Row_{number}", row_struct(columns, ordered=operator.ordered))
         parts = [*keys, *operands, row.time]
         if operator.ordered:
             parts += row.order[1:]
@@ -364,9 +360,7 @@ class _StageWriter:
         code = end.format(window.size_ms)
         return f"{code} + {allowance} <= {row.newest}" if allowance else f"{code} <= {row.newest}"
 
-    def _key_values(
-        self, function: FunctionWriter, keys: tuple[tuple[str, Expr], ...], row: Row
-    ) -> list[str]:
+    def _key_values(self, function: FunctionWriter, keys: tuple[tuple[str, Expr], ...], row: Row) -> list[str]:
         """Code of each part of a grouping key, in its canonical form, without side effects."""
         writer = self._writer(function, row)
         codes: list[str] = []
@@ -457,9 +451,7 @@ class _StageWriter:
             if not operator.final and operator.changes is p.Changes.EVERY:
                 self._results(function, operator, keys, key, end)
 
-    def _operand_values(
-        self, function: FunctionWriter, operator: ph.AggregateOp, row: Row
-    ) -> dict[Expr, Variable]:
+    def _operand_values(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> dict[Expr, Variable]:
         """Every operand evaluated, before any state changes: a bad row changes nothing."""
         self._names.bind("decimal_add", decimal_add)
         writer = self._writer(function, row)
@@ -555,11 +547,14 @@ class _StageWriter:
             self._emitting(operator, f"send_{number}(task)", "Send partial aggregates on", self._drain_loop)
             return
         if operator.window is not None:
-            self._emitting(operator, f"close_{number}(task, until)", "Close the windows that end by `until` of", self._close_loop)
+            doc = "Close the windows that end by `until` of"
+            self._emitting(operator, f"close_{number}(task, until)", doc, self._close_loop)
         elif operator.final:
-            self._emitting(operator, f"finish_{number}(task)", "Emit every group, at the end of a finite run, of", self._finish_loop)
+            doc = "Emit every group, at the end of a finite run, of"
+            self._emitting(operator, f"finish_{number}(task)", doc, self._finish_loop)
         if not operator.final and operator.changes is p.Changes.LATEST:
-            self._emitting(operator, f"changes_{number}(task)", "Emit the newest row of each changed group of", self._latest_loop)
+            doc = "Emit the newest row of each changed group of"
+            self._emitting(operator, f"changes_{number}(task)", doc, self._latest_loop)
 
     def _emitting(self, operator: ph.AggregateOp, signature: str, doc: str, loop: Any) -> None:
         function = FunctionWriter(signature, f"{doc} {_purpose(operator)}.")
@@ -609,7 +604,8 @@ class _StageWriter:
 
     def _advance(self) -> None:
         """Event time has come to a watermark: close windows in the order of the plan, then tell the stages behind."""
-        function = FunctionWriter("advance(task, watermark)", "Nothing with an event time before `watermark` comes any more.")
+        doc = "Nothing with an event time before `watermark` comes any more."
+        function = FunctionWriter("advance(task, watermark)", doc)
         self._names.bind("earlier", earlier)
         self._names.bind("END", END)
         self._advance_operators(function, self._stage.consumers, 0)
@@ -655,7 +651,7 @@ class _StageWriter:
 # Small facts about operators
 
 
-def row_struct(columns: tuple[Column, ...], ordered: bool) -> type:
+def row_struct(columns: tuple[Column, ...], *, ordered: bool) -> type:
     """The rows that cross a repartition topic: columns, event time, and the rest of their order where it matters."""
     fields: list[tuple[str, Any]] = []
     for index, column in enumerate(columns):
@@ -671,14 +667,14 @@ def _row_fields(input_: ph.ExchangeInput) -> list[str]:
     return [f"c{index}" for index in range(len(input_.rows))]
 
 
-def _reached(operators: tuple[ph.Operator, ...], filtered: bool) -> list[tuple[ph.SinkOp, bool]]:
+def _reached(operators: tuple[ph.Operator, ...], *, filtered: bool) -> list[tuple[ph.SinkOp, bool]]:
     """Sinks that rows reach without being aggregated again, and whether a filter stands before them."""
     found: list[tuple[ph.SinkOp, bool]] = []
     for operator in operators:
         if isinstance(operator, ph.SinkOp):
             found.append((operator, filtered))
         elif isinstance(operator, (ph.FilterOp, ph.ProjectOp)):
-            found += _reached(operator.consumers, filtered or isinstance(operator, ph.FilterOp))
+            found += _reached(operator.consumers, filtered=filtered or isinstance(operator, ph.FilterOp))
     return found
 
 
@@ -771,7 +767,3 @@ def _tuple(parts: list[str]) -> str:
 
 def _key_code(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
-
-
-
-

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headrace.sql.types import Type
 
 Parameter = Type | str
-"""A type that the operand is converted to, or a class of types that it must already be of: "number", "integer", "any"."""
+"""A type that the operand is converted to, or a class of types it must be of: number, integer, decimal, any."""
 
 
 @dataclass(frozen=True, slots=True)

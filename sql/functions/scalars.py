@@ -44,7 +44,8 @@ def round_double(value: float, digits: int = 0) -> float:
     """Half away from zero, on the decimal digits that are shown."""
     if abs(value) >= 1e15 or digits > 300:
         return value
-    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP, context=values.EXACT))
+    unit = Decimal(1).scaleb(-digits)
+    return float(Decimal(repr(value)).quantize(unit, rounding=ROUND_HALF_UP, context=values.EXACT))
 
 
 def round_decimal(value: Decimal, digits: int = 0) -> Decimal:
@@ -157,7 +158,9 @@ def extract_date(unit: str, days: int) -> int:
     raise RecordError("domain", f"'{unit}' is not a field of a date")
 
 
-def _one(name: str, signature: Signature, doc: str, *examples: tuple[str, str], aliases: tuple[str, ...] = ()) -> ScalarFunction:
+def _one(
+    name: str, signature: Signature, doc: str, *examples: tuple[str, str], aliases: tuple[str, ...] = ()
+) -> ScalarFunction:
     return ScalarFunction(name, aliases, (signature,), doc, examples)
 
 
@@ -272,7 +275,12 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         ("RIGHT('stream', 2)", "'am'"),
     ),
     _one("TRIM", Signature(_TEXT, VARCHAR, "{0}.strip(' ')"), "Without spaces at both ends.", ("TRIM('  a ')", "'a'")),
-    _one("LTRIM", Signature(_TEXT, VARCHAR, "{0}.lstrip(' ')"), "Without spaces at the start.", ("LTRIM('  a')", "'a'")),
+    _one(
+        "LTRIM",
+        Signature(_TEXT, VARCHAR, "{0}.lstrip(' ')"),
+        "Without spaces at the start.",
+        ("LTRIM('  a')", "'a'"),
+    ),
     _one("RTRIM", Signature(_TEXT, VARCHAR, "{0}.rstrip(' ')"), "Without spaces at the end.", ("RTRIM('a  ')", "'a'")),
     _one(
         "REPLACE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ class AccumulatorCodec:
         self.new = struct
         self.struct = struct
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(struct).decode
+        self._decode: Callable[[bytes], State] = msgspec.msgpack.Decoder(struct).decode
         self.encode_key = encode_key
         self.decode_key = msgspec.msgpack.Decoder(key_type).decode
         self._totals = totals

@@ -73,10 +73,16 @@ _BOUNDS = {
     Kind.BIGINT: (v.BIGINT_MIN, v.BIGINT_MAX),
     Kind.TIMESTAMP: (v.BIGINT_MIN, v.BIGINT_MAX),
 }
-_PYTHON: dict[Kind, Any] = {Kind.BOOLEAN: bool, Kind.DOUBLE: float, Kind.DECIMAL: Decimal, Kind.VARCHAR: str, Kind.DATE: str}
+_PYTHON: dict[Kind, Any] = {
+    Kind.BOOLEAN: bool,
+    Kind.DOUBLE: float,
+    Kind.DECIMAL: Decimal,
+    Kind.VARCHAR: str,
+    Kind.DATE: str,
+}
 
 
-def _json_type(column: DecodedColumn, times_as_text: bool) -> Any:
+def _json_type(column: DecodedColumn, *, times_as_text: bool) -> Any:
     kind = column.type.kind
     if kind is Kind.TIMESTAMP and times_as_text:
         type_: Any = str
@@ -88,7 +94,7 @@ def _json_type(column: DecodedColumn, times_as_text: bool) -> Any:
     return type_ | None if column.nullable or column.key else type_
 
 
-def _conversion(column: DecodedColumn, times_as_text: bool) -> Callable[[Any], Any] | None:
+def _conversion(column: DecodedColumn, *, times_as_text: bool) -> Callable[[Any], Any] | None:
     """What the decoded JSON value still has to go through."""
     match column.type.kind:
         case Kind.TIMESTAMP if times_as_text:
@@ -141,7 +147,7 @@ class SourceDecoder:
         self._conversions: list[tuple[Any, Callable[[Any], Any], Any]] = []
         for column in self._columns:
             shape = self._shapes[column.name]
-            type_ = _json_type(column, shape.times_as_text)
+            type_ = _json_type(column, times_as_text=shape.times_as_text)
             rename[column.attribute] = shape.spelled
             if shape.presence is Presence.SOMETIMES:
                 fields.append((column.attribute, type_, None))
@@ -151,7 +157,7 @@ class SourceDecoder:
         struct = msgspec.defstruct("Row", fields, gc=False, rename=rename)
         self._joined = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
         for column in self._columns:
-            convert = _conversion(column, self._shapes[column.name].times_as_text)
+            convert = _conversion(column, times_as_text=self._shapes[column.name].times_as_text)
             if convert is not None:
                 setter = getattr(struct, column.attribute).__set__
                 self._conversions.append((attrgetter(column.attribute), convert, setter))
@@ -207,7 +213,10 @@ class SourceDecoder:
     # Each record by itself
 
     def _decode_each(self, batch: RecordBatch) -> Decoded:
-        decoded = Decoded(rows := [], times := [], positions := [])
+        rows: list[Any] = []
+        times: list[int] = []
+        positions: list[int] = []
+        decoded = Decoded(rows, times, positions)
         seen = Seen()
         for position, value in enumerate(batch.values):
             try:
@@ -217,9 +226,9 @@ class SourceDecoder:
                 decoded.lost.append((position, error))
                 continue
             for index, wanted in enumerate(self._consumers):
-                error = next((faults[name] for name in faults if name in wanted), None)
-                if error is not None:
-                    decoded.bad.setdefault(index, {})[len(rows)] = error
+                fault = next((faults[name] for name in faults if name in wanted), None)
+                if fault is not None:
+                    decoded.bad.setdefault(index, {})[len(rows)] = fault
             rows.append(row)
             positions.append(position)
         if len(rows) == len(batch.values):
@@ -227,9 +236,7 @@ class SourceDecoder:
         self._learn(seen)
         return decoded
 
-    def _decode_one(
-        self, value: bytes | None, key: bytes | None, seen: Seen
-    ) -> tuple[Any, dict[str, RecordError]]:
+    def _decode_one(self, value: bytes | None, key: bytes | None, seen: Seen) -> tuple[Any, dict[str, RecordError]]:
         """A row, and what is wrong with its columns by name. RecordError where the value is no JSON object."""
         if value is None:
             raise RecordError("tombstone", "the value is null (a tombstone), and a stream has no rows to delete")
@@ -270,12 +277,12 @@ class SourceDecoder:
         seen.as_text.setdefault(column.name, set()).add(as_text)
         decoder = self._single.get((column.name, as_text))
         if decoder is None:
-            type_ = _json_type(column, as_text)
+            type_ = _json_type(column, times_as_text=as_text)
             decoder = msgspec.json.Decoder(type_ if column.nullable or column.key else type_ | None).decode
             self._single[column.name, as_text] = decoder
         try:
             value = decoder(raw)
-            convert = _conversion(column, as_text)
+            convert = _conversion(column, times_as_text=as_text)
             return value if value is None or convert is None else convert(value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordError("type", f"column `{column.name}` ({column.type}): {error}") from None
@@ -367,9 +374,9 @@ class KeyDecoder:
             if found[column.name] is None:
                 found[column.name] = value
             elif value is not None and found[column.name] != value:
-                faults[column.name] = RecordError(
-                    "key", f"column `{column.name}` is {value!r} in the record key and {found[column.name]!r} in the value"
-                )
+                in_value = found[column.name]
+                message = f"column `{column.name}` is {value!r} in the record key and {in_value!r} in the value"
+                faults[column.name] = RecordError("key", message)
         return faults
 
     def _parse(self, key: bytes) -> tuple[Any, ...]:
@@ -395,8 +402,8 @@ class KeyDecoder:
 
 def _from_json(column: DecodedColumn, raw: Any) -> Any:
     as_text = column.type.kind is Kind.TIMESTAMP and bytes(raw)[:1] == b'"'
-    value = msgspec.json.decode(raw, type=_json_type(column, as_text))
-    convert = _conversion(column, as_text)
+    value = msgspec.json.decode(raw, type=_json_type(column, times_as_text=as_text))
+    convert = _conversion(column, times_as_text=as_text)
     return value if value is None or convert is None else convert(value)
 
 

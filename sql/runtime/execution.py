@@ -17,7 +17,7 @@ from headrace.sql.runtime.state import AggregationState
 from headrace.sql.runtime.watermarks import Watermarks
 
 
-class RecordRefused(Exception):
+class RecordRefusedError(Exception):
     """A query with `on_error = 'fail'` met a bad record: the task must stop before committing past it."""
 
 
@@ -107,7 +107,7 @@ class StageExecution:
     def reject(self, batch: RecordBatch, position: int, query: QueryErrors, error: RecordError) -> None:
         """A record is bad for a query: dead letter, skipped, or the end of the task, as the query wants it."""
         if query.on_error is OnError.FAIL:
-            raise RecordRefused(
+            raise RecordRefusedError(
                 f"query `{query.name}`: {error} (topic {batch.topic}, partition {batch.partition}, "
                 f"offset {batch.offsets[position]}; on_error = 'fail')"
             )
@@ -126,7 +126,7 @@ class StageExecution:
     def reject_result(self, query: QueryErrors, group: dict[str, Any], error: RecordError) -> None:
         """A result row cannot be made: it becomes a dead letter that holds its group; the state is kept."""
         if query.on_error is OnError.FAIL:
-            raise RecordRefused(f"query `{query.name}`: {error} (group {group}; on_error = 'fail')")
+            raise RecordRefusedError(f"query `{query.name}`: {error} (group {group}; on_error = 'fail')")
         counters = self.query(query.name)
         if query.on_error is OnError.SKIP:
             counters.skipped += 1

@@ -39,9 +39,10 @@ class SinkBuffer:
         values = _encode_lines(rows).split(b"\n")
         values.pop()  # after the last line end
         if None in rows:
-            values = [None if value == b"null" else value for value in values]
+            output.values.extend(None if value == b"null" else value for value in values)
+        else:
+            output.values.extend(values)
         output.keys.extend(keys)
-        output.values.extend(values)
         output.timestamps.extend(timestamps if min(timestamps) >= 0 else [max(0, t) for t in timestamps])
         if any(headers):
             if output.headers is None:
@@ -62,7 +63,7 @@ class SinkBuffer:
 
 
 class ExchangeBuffer:
-    """Rows on their way to another stage, by partition of the repartition topic, and the watermark that follows them."""
+    """Rows on their way to another stage, by partition of the repartition topic; the watermark follows them."""
 
     def __init__(self, topic: str, partitions: int, sender: int, storable: Callable[[Any], Any] | None) -> None:
         self._topic = topic

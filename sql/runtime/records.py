@@ -1,4 +1,4 @@
-"""What crosses the edge of the pure core: record batches in, outputs and commits out, committed state behind a small protocol."""
+"""What crosses the edge of the pure core: record batches in, outputs and commits out, state behind a protocol."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ class RecordBatch(Protocol):
     @property
     def fetch_offset(self) -> int:
         """The position this batch answers for: its first offset, or an earlier one (compaction, control records)."""
+
     @property
     def next_offset(self) -> int:
         """The position after this batch."""
+
     @property
     def values(self) -> Sequence[bytes | None]: ...
     @property
@@ -41,6 +43,7 @@ class RecordBatch(Protocol):
     @property
     def timestamps(self) -> Sequence[int]:
         """Milliseconds since the epoch."""
+
     @property
     def offsets(self) -> Sequence[int]: ...
     @property
@@ -105,9 +108,12 @@ class Store(Protocol):
     @property
     def position(self) -> int | None:
         """Changelog offset up to which the store holds everything; None when nothing was ever written."""
+
     def get(self, key: bytes) -> bytes | None: ...
     def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Entries with low <= key < high, in byte order of the key."""
+
     def apply(self, changes: Iterable[Change], position: int) -> None:
         """Write all changes and the changelog position, as one atomic batch."""
+
     def close(self) -> None: ...

@@ -59,7 +59,7 @@ class Groups:
 
     __slots__ = ("_codec", "_fresh", "_prefix", "_store", "_stored", "cache", "dirty", "live")
 
-    def __init__(self, codec: StateCodec, store: Store | None, prefix: bytes, stored: bool) -> None:
+    def __init__(self, codec: StateCodec, store: Store | None, prefix: bytes, *, stored: bool) -> None:
         self.cache: dict[Key, State] = {}
         self.dirty: dict[Key, State] = {}
         self.live = 0

@@ -1,4 +1,4 @@
-"""Text forms of times: ISO-8601, or a pattern of letters as ksqlDB and Flink users write them (`yyyy-MM-dd HH:mm:ss`)."""
+"""Text forms of times: ISO-8601, or a pattern of letters as ksqlDB users write them (`yyyy-MM-dd HH:mm:ss`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TimeFormat:
         self._iso = pattern.lower() in _ISO_NAMES
         if not self._iso:
             self._parts = _parts(pattern)
-            self._regex = re.compile("".join(_regex(part, literal) for part, literal in self._parts))
+            self._regex = re.compile("".join(_regex(part, literal=literal) for part, literal in self._parts))
 
     def parse(self, text: str) -> int:
         """Milliseconds since the epoch; RecordError where the text has another form."""
@@ -86,7 +86,7 @@ def _parts(pattern: str) -> list[tuple[str, bool]]:
     return parts
 
 
-def _regex(part: str, literal: bool) -> str:
+def _regex(part: str, *, literal: bool) -> str:
     if literal:
         return re.escape(part)
     if part in _FIELDS:

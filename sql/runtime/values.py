@@ -10,7 +10,7 @@ import math
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NoReturn
 
 from headrace.sql.errors import RecordError
@@ -71,7 +71,7 @@ def modulo_decimal(left: Decimal, right: Decimal) -> Decimal:
     return EXACT.remainder(left, right)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _unit(scale: int) -> Decimal:
     return Decimal(1).scaleb(-scale)
 
@@ -131,7 +131,7 @@ def parse_iso_date(text: str) -> int:
         raise RecordError("cast", f"'{text}' is not a DATE") from None
 
 
-def text_of_boolean(value: bool) -> str:
+def text_of_boolean(value: bool) -> str:  # noqa: FBT001
     return "true" if value else "false"
 
 
@@ -234,7 +234,7 @@ def days_of_timestamp(milliseconds: int) -> int:
 
 
 @lru_cache(maxsize=1000)
-def like_pattern(pattern: str, escape: str | None, case_sensitive: bool) -> re.Pattern[str]:
+def like_pattern(pattern: str, escape: str | None, *, case_sensitive: bool) -> re.Pattern[str]:
     """LIKE's pattern as a regular expression; RecordError where the escape character ends it."""
     parts: list[str] = []
     characters = iter(pattern)

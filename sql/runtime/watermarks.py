@@ -27,7 +27,7 @@ class Watermarks:
         self._idle: set[int] = set()
         self._current = START
 
-    def update(self, sender: int, watermark: int, idle: bool) -> None:
+    def update(self, sender: int, watermark: int, *, idle: bool) -> None:
         """What a sender says: nothing with an earlier event time comes from it any more."""
         if watermark > self._table[sender]:
             self._table[sender] = watermark
@@ -65,4 +65,4 @@ class Watermarks:
     def restore(self, snapshot: list[tuple[int, int, bool]]) -> None:
         for sender, watermark, idle in snapshot:
             if sender in self._table:
-                self.update(sender, watermark, idle)
+                self.update(sender, watermark, idle=idle)
