@@ -6,7 +6,7 @@ plain call by name (sqlglot's own table of functions is empty), because the mean
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -35,17 +35,30 @@ _EMIT_WORDS = {
     "EMIT ON WINDOW CLOSE": syntax.Emit.FINAL,
 }
 
+N = TypeVar("N", bound=exp.Expr | None)
+
 
 def token_span(token: Token) -> Span:
     """The place of one token."""
     return Span(token.start, token.end + 1)
 
 
+def _placed(node: N, token: Token) -> N:
+    """A node of sqlglot's that tells where its first token is, which its parts alone do not."""
+    if node is not None:
+        node.meta.update(start=token.start, end=token.end)
+    return node
+
+
 class HeadraceTokenizer(Tokenizer):
     QUOTES: ClassVar = ["'"]
     IDENTIFIERS: ClassVar = ['"', "`"]
     COMMANDS: ClassVar = set()
-    KEYWORDS: ClassVar = {**Tokenizer.KEYWORDS, **dict.fromkeys(_EMIT_WORDS, _EMIT), "EMIT": _EMIT}
+    KEYWORDS: ClassVar = {
+        **{word: kind for word, kind in Tokenizer.KEYWORDS.items() if word != "SESSION"},  # a window function here
+        **dict.fromkeys(_EMIT_WORDS, _EMIT),
+        "EMIT": _EMIT,
+    }
 
 
 class HeadraceParser(Parser):
@@ -59,6 +72,7 @@ class HeadraceParser(Parser):
         **Parser.QUERY_MODIFIER_PARSERS,
         TokenType.WINDOW: lambda self: self._parse_grouping_window(),
         _EMIT: lambda self: (EMIT_ARG, self._parse_emit()),
+        TokenType.PARTITION_BY: lambda self: self._refuse_partition_by(),
     }
     QUERY_MODIFIER_TOKENS: ClassVar = set(QUERY_MODIFIER_PARSERS)
 
@@ -96,9 +110,12 @@ class HeadraceParser(Parser):
     def _parse_create_relation(self, first: Token) -> syntax.CreateRelation | syntax.CreateAs:
         if self._match(TokenType.OR) and self._match_text_seq("REPLACE"):
             raise sql_error("CREATE OR REPLACE is not supported yet", self._span_from(first))
+        is_view = False
         if self._match_text_seq("STREAM"):
             kind = syntax.RelationKind.STREAM
         elif self._match(TokenType.TABLE):
+            kind = syntax.RelationKind.TABLE
+        elif is_view := bool(self._match_text_seq("MATERIALIZED", "VIEW")):  # RisingWave's CREATE TABLE … AS
             kind = syntax.RelationKind.TABLE
         else:
             raise sql_error(
@@ -135,6 +152,8 @@ class HeadraceParser(Parser):
             if columns or watermark:
                 raise sql_error("a query's columns are those of its SELECT: leave the column list out", name.span)
             return syntax.CreateAs(kind, name, options, self._parse_query(), self._span_from(first))
+        if is_view:
+            raise self._expected("AS and the query of the view")
         if keys is not None:
             columns = [
                 syntax.ColumnDefinition(c.name, c.type, c.key or hit, c.not_null, c.unsigned, c.span)
@@ -244,6 +263,9 @@ class HeadraceParser(Parser):
             raise sql_error("expected CHANGES, FINAL or ON WINDOW CLOSE after EMIT", token_span(self._curr or token))
         return tree.holder(_EMIT_WORDS[words])
 
+    def _refuse_partition_by(self) -> NoReturn:
+        raise sql_error("PARTITION BY is not supported yet", token_span(self._curr))
+
     def _parse_grouping_window(self) -> tuple[str, exp.Expr]:
         first = self._curr
         self._advance()
@@ -290,9 +312,14 @@ class HeadraceParser(Parser):
         elif first and first.text.upper() in _WINDOW_FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
             parsed = self._parse_window_function(first)
         else:
-            return super()._parse_table(*arguments, **options)
+            parsed = super()._parse_table(*arguments, **options)
+            return _placed(parsed, first) if isinstance(parsed, exp.Subquery) else parsed
         parsed.set("alias", self._parse_table_alias())
         return parsed
+
+    def _parse_join(self, *arguments: Any, **options: Any) -> exp.Join | None:
+        first = self._curr
+        return _placed(super()._parse_join(*arguments, **options), first)
 
     def _parse_window_function(self, first: Token) -> exp.Table:
         name = self._curr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -60,6 +60,7 @@ class CompiledStage:
         self._inputs = [names[function.name] for function in self.generated.inputs]
         self._advance = names["advance"]
         self._flush = names["flush"]
+        self._needs_newest = any("newest" in function.needs for function in self.generated.inputs)
         self._codecs = [accumulators.codec() for _, accumulators in self.generated.accumulators]
         row_type: Any = self.generated.row_type
         self._decode_rows = msgspec.msgpack.Decoder(list[row_type]).decode if row_type is not None else None
@@ -114,14 +115,19 @@ class CompiledStage:
         for position, error in decoded.lost:
             for operator_query in self._consumer_queries():
                 execution.reject(batch, position, operator_query, error)
-        running = list(accumulate(decoded.times, max, initial=newest))
+        if self._needs_newest:
+            running: Sequence[int] = list(accumulate(decoded.times, max, initial=newest))
+            newest = running[-1]
+        else:
+            running = ()
+            newest = max(newest, max(decoded.times, default=newest))
         for index, function in enumerate(self._inputs):
             rows = self._rows_for(index, batch, decoded, running, execution)
             function(rows, execution)
-        return running[-1]
+        return newest
 
     def _rows_for(
-        self, index: int, batch: RecordBatch, decoded: Decoded, running: list[int], execution: StageExecution
+        self, index: int, batch: RecordBatch, decoded: Decoded, running: Sequence[int], execution: StageExecution
     ) -> Rows:
         needs = self.generated.inputs[index].needs
         bad = decoded.bad.get(index)
@@ -138,7 +144,7 @@ class CompiledStage:
             [decoded.rows[row] for row in good],
             [row if positions is None else positions[row] for row in good],
             [decoded.times[row] for row in good],
-            [running[row] for row in good],
+            [running[row] for row in good] if running else (),
             needs,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from sqlglot.errors import ErrorLevel, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
@@ -29,9 +31,13 @@ def parse(text: str) -> tuple[Statement, ...]:
 
 def _tokenize(text: str) -> list[Token]:
     try:
-        return Headrace().tokenize(text)
+        tokens = Headrace().tokenize(text)
     except TokenError as error:
         raise sql_error(f"cannot read the text: {error}", _unclosed(text)) from None
+    for token, following in pairwise(tokens):
+        if token.token_type is TokenType.WINDOW and following.token_type not in (TokenType.VAR, TokenType.ROWS):
+            token.token_type = TokenType.VAR  # a column called window; the clause goes on with the kind of window
+    return tokens
 
 
 def _unclosed(text: str) -> Span | None:

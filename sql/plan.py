@@ -154,6 +154,20 @@ def aggregate_of(node: Node) -> Aggregate | None:
     return node if isinstance(node, Aggregate) else None
 
 
+def kept_keys(node: Node) -> frozenset[str]:
+    """Names under which the source's KEY columns stand in a node's rows; none where the rows are grouped."""
+    match node:
+        case Scan():
+            return frozenset(column.name for column in node.source.columns if column.key)
+        case Filter():
+            return kept_keys(node.input)
+        case Project():
+            inner = kept_keys(node.input)
+            return frozenset(name for name, expr in node.items if isinstance(expr, Column) and expr.name in inner)
+        case Aggregate():
+            return frozenset()
+
+
 def is_updating(node: Node) -> bool:
     """Whether rows replace earlier ones of the same key."""
     aggregate = aggregate_of(node)

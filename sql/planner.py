@@ -85,7 +85,8 @@ class _Planner:
             case p.Aggregate():
                 keys = frozenset(expr.name for _, expr in consumer.keys if isinstance(expr, Column))
                 if keyed is not None and keyed <= keys:
-                    return self._aggregate(consumer, ph.Form.COMPLETE, consumer.keys, consumer.calls, stage)
+                    kept = frozenset(n for n, expr in consumer.keys if isinstance(expr, Column) and expr.name in keyed)
+                    return self._aggregate(consumer, ph.Form.COMPLETE, consumer.keys, consumer.calls, stage, kept)
                 return self._across(consumer, stage)
             case p.Scan():
                 raise AssertionError("a scan consumes nothing")
@@ -97,12 +98,14 @@ class _Planner:
         keys: tuple[tuple[str, Expr], ...],
         calls: tuple[tuple[str, AggregateCall], ...],
         stage: str,
+        keyed: frozenset[str],
         consumers: tuple[ph.Operator, ...] | None = None,
     ) -> ph.AggregateOp:
+        """An aggregation; `keyed` are its keys that say where its rows are."""
         number_key = f"aggregation of {stage}"
         number = self._numbers[number_key] = self._numbers.get(number_key, -1) + 1
         if consumers is None:
-            consumers = self._operators(node, frozenset(name for name, _ in node.keys), stage)
+            consumers = self._operators(node, keyed, stage)
         return ph.AggregateOp(
             keys,
             node.window,
@@ -122,13 +125,14 @@ class _Planner:
         exchange = ph.Exchange(stage, partials)
         key_columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in node.keys)
         bound_keys: tuple[tuple[str, Expr], ...] = tuple((column.name, column) for column in key_columns)
+        keyed = frozenset(name for name, _ in bound_keys)
         position = len(self._stages)
         if partials:
-            merge = self._aggregate(node, ph.Form.MERGE, bound_keys, node.calls, stage)
+            merge = self._aggregate(node, ph.Form.MERGE, bound_keys, node.calls, stage, keyed)
             input_ = ph.ExchangeInput(exchange, sender, key_columns, ordered=False)
             self._stages.insert(position, ph.Stage(stage, input_, (merge,)))
             to_exchange = (ph.PartialsToExchange(exchange),)
-            return self._aggregate(node, ph.Form.PARTIAL, node.keys, node.calls, sender, to_exchange)
+            return self._aggregate(node, ph.Form.PARTIAL, node.keys, node.calls, sender, keyed, to_exchange)
         operands: dict[Expr, Column] = {}
         calls: list[tuple[str, AggregateCall]] = []
         for name, call in node.calls:
@@ -139,7 +143,7 @@ class _Planner:
             calls.append((name, AggregateCall(call.function, operand, call.type)))
         ordered = is_ordered(node.calls)
         rows = (*key_columns, *operands.values())
-        complete = self._aggregate(node, ph.Form.COMPLETE, bound_keys, tuple(calls), stage)
+        complete = self._aggregate(node, ph.Form.COMPLETE, bound_keys, tuple(calls), stage, keyed)
         self._stages.insert(position, ph.Stage(stage, ph.ExchangeInput(exchange, sender, rows, ordered), (complete,)))
         sent = tuple((column.name, operand) for operand, column in operands.items())
         return ph.RowsToExchange(exchange, node.keys, sent, node.window, ordered, self._first_query(node))

@@ -12,7 +12,7 @@ from typing import Any
 from sqlglot import exp
 
 from headrace.sql import syntax, types
-from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
 
 EMIT_ARG = "headrace_emit"
 GROUPING_WINDOW_ARG = "headrace_window"
@@ -149,8 +149,8 @@ _REFUSED: dict[type[exp.Expr], str] = {
     exp.Bracket: "element access with []",
     exp.Array: "an array",
     exp.Dot: "access to a field of a STRUCT",
-    exp.JSONExtract: "->",
-    exp.JSONExtractScalar: "->>",
+    exp.JSONExtract: "-> (access to a field of a STRUCT or JSON)",
+    exp.JSONExtractScalar: "->> (access to a field of JSON)",
     exp.Lambda: "a lambda",
     exp.RegexpLike: "a regular expression",
     exp.SimilarTo: "SIMILAR TO",
@@ -400,12 +400,8 @@ def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
         raise sql_error("a query in parentheses is not supported yet", around)
     if not isinstance(node, exp.Select):
         raise sql_error("expected SELECT", around)
-    for argument, value in node.args.items():
-        if value and argument not in _CLAUSES:
-            what = _CLAUSE_NAMES.get(argument, argument.strip("_").upper())
-            place = value[0] if isinstance(value, list) else value
-            span = span_of(place, around) if isinstance(place, exp.Expr) else around
-            raise sql_error(f"{what} is not supported yet", span)
+    if problems := _unknown_clauses(node, around):
+        raise SqlError(problems)
     source = node.args.get("from_")
     if source is None:
         raise sql_error("a query needs FROM", around)
@@ -422,6 +418,17 @@ def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
         emit=held(emit) if emit is not None else None,
         span=around,
     )
+
+
+def _unknown_clauses(node: exp.Expr, around: Span) -> list[Problem]:
+    problems: list[Problem] = []
+    for argument, value in node.args.items():
+        if value and argument not in _CLAUSES:
+            what = _CLAUSE_NAMES.get(argument, argument.strip("_").upper())
+            place = value[0] if isinstance(value, list) else value
+            span = span_of(place, around) if isinstance(place, exp.Expr) else around
+            problems.append(Problem(f"{what} is not supported yet", span))
+    return problems
 
 
 def _select_item(node: exp.Expr, around: Span) -> syntax.SelectItem:

@@ -23,7 +23,8 @@ class SinkCode:
         self.number = number
         self._names = names
         sink = query.sink
-        hidden = set() if sink.key_in_value else set(sink.key_columns or ())
+        in_key = p.kept_keys(query.node) if sink.key_columns is None else sink.key_columns
+        hidden = frozenset() if sink.key_in_value else frozenset(in_key)
         self.columns = [column for column in query.node.columns if column.name not in hidden]
         fields = [f"c{index}" for index in range(len(self.columns))]
         struct = msgspec.defstruct(

@@ -308,15 +308,25 @@ class _StageWriter:
 
     def _append_sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row, value: str) -> None:
         code = self._sink_code[id(operator)]
-        rows = f"sink_{code.number}"
-        function.setup(f"{rows} = []  # {_comment(code.query.sink.topic)}")
-        function.finish(f"task.sinks[{code.number}].extend({rows})")
+        number = code.number
+        function.setup(
+            f"keys_{number}, values_{number}, times_{number} = [], [], []  # {_comment(code.query.sink.topic)}"
+        )
+        given = f"keys_{number}, values_{number}, times_{number}"
         if row.group is None:
-            key, headers = "record_key", "headers"
-        else:
-            keys = [(variable, type_) for _, variable, type_ in row.group.keys]
-            key, headers = code.key(keys, row.group.end, row.group.size_ms), "None"
-        function.line(f"{rows}.append(({key}, {value}, {row.time}, {headers}))")
+            function.setup(f"headers_{number} = []")
+            function.line(f"values_{number}.append({value})")
+            function.line(f"keys_{number}.append(record_key)")
+            function.line(f"times_{number}.append({row.time})")
+            function.line(f"headers_{number}.append(headers)")
+            function.finish(f"task.sinks[{number}].extend({given}, headers_{number})")
+            return
+        keys = [(variable, type_) for _, variable, type_ in row.group.keys]
+        # the value first: making it may find the row bad
+        function.line(f"values_{number}.append({value})")
+        function.line(f"keys_{number}.append({code.key(keys, row.group.end, row.group.size_ms)})")
+        function.line(f"times_{number}.append({row.time})")
+        function.finish(f"task.sinks[{number}].extend({given})")
 
     def _rows_to_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
         if operator.window is not None and row.newest is not None:

@@ -339,16 +339,19 @@ class KeyDecoder:
         if len(self._columns) > 1:
             return self._fill_several(rows, keys)
         (column,) = self._columns
-        get, set_ = attrgetter(column.attribute), getattr(type(rows[0]), column.attribute).__set__ if rows else None
-        for row, key, value in zip(rows, keys, map(get, rows), strict=True):
-            if key is None:
-                if value is None and not column.nullable:
+        in_values = list(map(attrgetter(column.attribute), rows))
+        try:
+            in_keys = [known[key][0] for key in keys]  # type: ignore[index]
+        except KeyError:
+            in_keys = [None if key is None else (known.get(key) or self._parse(key))[0] for key in keys]
+        if in_values == in_keys:  # as a producer of a keyed stream writes it: nothing to put in
+            return not column.nullable and None in in_values
+        for row, in_key, in_value in zip(rows, in_keys, in_values, strict=True):
+            if in_value is None:
+                if in_key is None and not column.nullable:
                     return True
-                continue
-            (parsed,) = known.get(key) or self._parse(key)
-            if value is None and set_ is not None:
-                set_(row, parsed)
-            elif value != parsed:
+                setattr(row, column.attribute, in_key)
+            elif in_key is not None and in_value != in_key:
                 return True
         return False
 

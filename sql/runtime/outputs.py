@@ -18,9 +18,6 @@ BLOCK_BYTES = 512 * 1024
 _encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
 _encode = msgspec.msgpack.Encoder().encode
 
-SinkEntry = tuple[bytes | None, Any, int, Headers | None]
-"""Record key, value (a generated Struct; None is a tombstone), timestamp, headers."""
-
 
 class SinkBuffer:
     """Records for one sink topic since they were last taken."""
@@ -30,10 +27,16 @@ class SinkBuffer:
         self.emitted = 0
         """Records ever emitted."""
 
-    def extend(self, entries: Sequence[SinkEntry]) -> None:
-        if not entries:
+    def extend(
+        self,
+        keys: list[bytes | None],
+        rows: list[Any],
+        timestamps: list[int],
+        headers: Sequence[Headers | None] = (),
+    ) -> None:
+        """Records as parallel lists: keys, values (generated Structs; None is a tombstone), timestamps, headers."""
+        if not rows:
             return
-        keys, rows, timestamps, headers = zip(*entries, strict=True)
         output = self._output
         start = len(output)
         values = _encode_lines(rows).split(b"\n")
@@ -49,8 +52,8 @@ class SinkBuffer:
                 output.headers = [()] * start
             output.headers.extend(h or () for h in headers)
         elif output.headers is not None:
-            output.headers.extend([()] * len(entries))
-        self.emitted += len(entries)
+            output.headers.extend([()] * len(rows))
+        self.emitted += len(rows)
 
     def __len__(self) -> int:
         return len(self._output)
@@ -136,4 +139,4 @@ class ExchangeBuffer:
         block = Block(self._sender, watermark, self.idle, msgspec.Raw(encoded))
         output.keys.append(None)
         output.values.append(_encode(block))
-        output.timestamps.append(0)
+        output.timestamps.append(1)  # 0 would mean "now" to a Kafka client

@@ -1,0 +1,221 @@
+"""Which member of the group runs which task: a pure function, and the Faust assignor that wraps it.
+
+Every member says in its JoinGroup data which plan it runs, which tasks it owns and whose state its disk holds. The
+leader gives each stage's tasks out evenly, to their owners as far as that is even. An app in mode single has one task,
+so one member gets everything and the others stand by.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from faust.assignor import PartitionAssignor
+from faust.types import TP
+
+from headrace.agents.topology import TaskId, Topology
+from headrace.sql.runtime.records import TopicPartition
+
+log = structlog.get_logger(__name__)
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker as the group's leader sees it."""
+
+    id: str
+    plan_version: str
+    generation: int = -1
+    """Of the group when the member last owned tasks: where two claim a task, the newer claim counts."""
+    owned: frozenset[TaskId] = frozenset()
+    held: frozenset[TaskId] = frozenset()
+    """Tasks of which the member's state directory has something, from an earlier life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What the leader decided: tasks by member id, and the members that may not take part, with the reason."""
+
+    tasks: Mapping[str, frozenset[TaskId]]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def assign(members: Sequence[Member], tasks: Iterable[TaskId]) -> Assignment:
+    """Give every task to one member that runs the group's plan.
+
+    Balanced: the number of tasks of any two members differs by one at most, in all and within each stage. Sticky: a
+    task stays with its owner wherever balance allows; with the same members and tasks nothing moves. Does not depend
+    on the order of its arguments.
+    """
+    plan_version = _plan_of_group(members)
+    eligible = sorted((m for m in members if m.plan_version == plan_version), key=lambda m: m.id)
+    refused = {m.id: _refusal(m, plan_version) for m in members if m.plan_version != plan_version}
+    owners = _owners(eligible)
+    given: dict[str, set[TaskId]] = {member.id: set() for member in eligible}
+    for _, stage_tasks in sorted(_by_stage(tasks).items()):
+        _give_stage(sorted(stage_tasks), owners, given)
+    return Assignment({id_: frozenset(mine) for id_, mine in given.items()}, refused)
+
+
+def _plan_of_group(members: Sequence[Member]) -> str:
+    """The plan of those who own most tasks; where nobody owns any, of most members."""
+    weights: dict[str, tuple[int, int]] = {}
+    for member in members:
+        owned, count = weights.get(member.plan_version, (0, 0))
+        weights[member.plan_version] = (owned + len(member.owned), count + 1)
+    return max(sorted(weights), key=lambda version: weights[version])
+
+
+def _refusal(member: Member, plan_version: str) -> str:
+    return (
+        f"the group runs plan {plan_version}, this worker was started with plan {member.plan_version or 'unknown'}: "
+        "a changed query, mode or parallelism needs `headrace reset`, after the other workers are stopped"
+    )
+
+
+def _owners(members: Sequence[Member]) -> dict[TaskId, str]:
+    owners: dict[TaskId, str] = {}
+    for member in members:
+        for task in member.held:
+            owners.setdefault(task, member.id)
+    for member in sorted(members, key=lambda m: m.generation):
+        owners.update(dict.fromkeys(member.owned, member.id))
+    return owners
+
+
+def _by_stage(tasks: Iterable[TaskId]) -> dict[str, list[TaskId]]:
+    stages: dict[str, list[TaskId]] = defaultdict(list)
+    for task in tasks:
+        stages[task.stage].append(task)
+    return stages
+
+
+def _give_stage(tasks: Sequence[TaskId], owners: Mapping[TaskId, str], given: dict[str, set[TaskId]]) -> None:
+    """Give one stage's tasks out; who has the fewest tasks so far takes one of the odd ones."""
+    share, odd = divmod(len(tasks), len(given))
+    owned = Counter(owners.get(task) for task in tasks)
+    in_need = sorted(given, key=lambda id_: (len(given[id_]), -owned[id_], id_))
+    quota = {id_: share + (rank < odd) for rank, id_ in enumerate(in_need)}
+    homeless = []
+    for task in tasks:
+        owner = owners.get(task)
+        if owner is not None and quota.get(owner, 0) > 0:
+            quota[owner] -= 1
+            given[owner].add(task)
+        else:
+            homeless.append(task)
+    takers = [id_ for id_ in in_need for _ in range(quota[id_])]
+    for task, taker in zip(homeless, takers, strict=True):
+        given[taker].add(task)
+
+
+def member_data(member: Member) -> bytes:
+    """A member's JoinGroup user data."""
+    return json.dumps(
+        {
+            "version": PROTOCOL_VERSION,
+            "plan": member.plan_version,
+            "generation": member.generation,
+            "owned": sorted((t.stage, t.partition) for t in member.owned),
+            "held": sorted((t.stage, t.partition) for t in member.held),
+        }
+    ).encode()
+
+
+def read_member(member_id: str, data: bytes | None) -> Member:
+    """The member that wrote this user data; one without a plan where something else joined the group."""
+    try:
+        fields = json.loads(data or b"")
+        return Member(
+            member_id,
+            str(fields["plan"]),
+            int(fields["generation"]),
+            frozenset(TaskId(stage, partition) for stage, partition in fields["owned"]),
+            frozenset(TaskId(stage, partition) for stage, partition in fields["held"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return Member(member_id, "")
+
+
+class TaskAssignor(PartitionAssignor):
+    """Speaks Kafka's group protocol for `assign`: tasks in, partitions out."""
+
+    def __init__(
+        self,
+        app: Any,
+        topology: Topology,
+        owned: Callable[[], Collection[TaskId]],
+        held: Callable[[], Collection[TaskId]],
+        refuse: Callable[[str], None],
+    ) -> None:
+        """`owned` and `held` are asked at each join; `refuse` is told, in the consumer's thread, why we are out."""
+        super().__init__(app)
+        self._topology = topology
+        self._owned = owned
+        self._held = held
+        self._refuse = refuse
+        self._inputs = {spec.id: spec.inputs for spec in topology.tasks}
+
+    @property
+    def name(self) -> str:
+        return "headrace"
+
+    @property
+    def version(self) -> int:
+        return PROTOCOL_VERSION
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        generation = self.app.consumer_generation_id
+        member = Member("", self._topology.plan_version, generation, frozenset(self._owned()), frozenset(self._held()))
+        return ConsumerProtocolMemberMetadata(self.version, list(topics), member_data(member))
+
+    def assign(
+        self, cluster: Any, member_metadata: Mapping[str, ConsumerProtocolMemberMetadata]
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
+        members = [read_member(id_, metadata.user_data) for id_, metadata in member_metadata.items()]
+        assignment = assign(members, self._inputs)
+        self._warn_of_growth(cluster)
+        return {
+            member.id: _protocol_assignment(
+                [partition for task in assignment.tasks.get(member.id, ()) for partition in self._inputs[task]],
+                assignment.refused.get(member.id, ""),
+            )
+            for member in members
+        }
+
+    def _warn_of_growth(self, cluster: Any) -> None:
+        known = Counter(topic for inputs in self._inputs.values() for topic, _ in inputs)
+        for topic, count in known.items():
+            partitions = len(cluster.partitions_for_topic(topic) or ())
+            if partitions > count:
+                log.error(
+                    "partitions of a topic are not read: restart all workers",
+                    topic=topic,
+                    read=count,
+                    partitions=partitions,
+                )
+
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+        self._active_tps = {TP(*partition) for partition in assignment.partitions()}
+        if assignment.user_data:
+            self._refuse(assignment.user_data.decode())
+
+    def assigned_actives(self) -> set[TP]:
+        return self._active_tps
+
+    def assigned_standbys(self) -> set[TP]:
+        return set()
+
+
+def _protocol_assignment(partitions: Iterable[TopicPartition], refusal: str) -> ConsumerProtocolMemberAssignment:
+    by_topic: dict[str, list[int]] = defaultdict(list)
+    for topic, partition in sorted(partitions):
+        by_topic[topic].append(partition)
+    return ConsumerProtocolMemberAssignment(PROTOCOL_VERSION, list(by_topic.items()), refusal.encode())

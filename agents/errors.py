@@ -1,0 +1,19 @@
+"""Failures of Kafka as the operator sees them: what happened, and what can be done about it."""
+
+from __future__ import annotations
+
+
+class KafkaFailure(Exception):  # noqa: N818
+    """Kafka (the cluster, a topic, the group) is not as the app needs it; the process ends with exit code 3."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class Fenced(Exception):  # noqa: N818
+    """Kafka refused a commit because the group went on without this worker: its tasks are to be opened anew."""

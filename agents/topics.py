@@ -1,0 +1,348 @@
+"""The topics and group offsets of an app on the cluster: create, verify, measure, delete. Everything here blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from headrace.agents.config import WorkerConfig, librdkafka_options
+from headrace.agents.errors import KafkaFailure
+from headrace.agents.topology import TopicKind, TopicSpec, Topology
+from headrace.sql.runtime.records import Position, TopicPartition
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+REACH_S = 6.0
+"""Time a cluster has to answer for the first time."""
+REQUEST_S = 30.0
+ASK_S = 5.0
+PATIENCE_S = 60.0
+"""Time a cluster has to get over a restart or an election."""
+
+
+_PASSING = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._ALL_BROKERS_DOWN,
+    }
+)
+"""Errors of a cluster that is electing leaders, loading a coordinator or restarting."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as the cluster has it."""
+
+    name: str
+    id: str
+    """Differs from that of a topic of the same name that was deleted."""
+    partitions: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicProblem:
+    """Why a topic does not serve the app: missing, or with other partitions or configuration than needed."""
+
+    topic: str
+    message: str
+    hint: str
+    fatal: bool = True
+    """Whether the app cannot run so; a topic that somebody else owns may be configured as they like."""
+
+
+class Cluster:
+    """An admin client of one cluster. Methods block, for as long as a request may take, and raise KafkaFailure."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.address = config.bootstrap_servers
+        self._group = config.app
+        self._unreachable = ""
+        self._options: dict[str, Any] = {**librdkafka_options(config), "error_cb": self._note_error}
+        self._admin = self._new_admin()
+
+    def _new_admin(self) -> AdminClient:
+        return AdminClient(self._options)
+
+    def _note_error(self, error: KafkaError) -> None:
+        self._unreachable = error.str()
+
+    def reach(self) -> None:
+        """Fail within about ten seconds, naming the address, where no broker answers."""
+        try:
+            self._admin.list_topics(timeout=REACH_S)
+        except KafkaException as error:
+            raise KafkaFailure(
+                f"no Kafka broker answers at {self.address}: {self._unreachable or error.args[0].str()}",
+                "is it running? `headrace broker start` starts one; --bootstrap-servers names another",
+            ) from error
+
+    # Topics
+
+    def topics(self, names: Collection[str]) -> dict[str, TopicState]:
+        """Those of the topics that exist, with their configuration."""
+        partitions = self._describe(names)
+        configs = self._configs(partitions)
+        return {name: TopicState(name, id_, count, configs.get(name, {})) for name, (id_, count) in partitions.items()}
+
+    def source_partitions(self, names: Collection[str]) -> dict[str, int]:
+        """Partition counts of those of the topics that exist."""
+        return {name: count for name, (_, count) in self._describe(names).items()}
+
+    def _describe(self, names: Collection[str]) -> dict[str, tuple[str, int]]:
+        if not names:
+            return {}
+        found = {}
+        futures = self._admin.describe_topics(TopicCollection(sorted(set(names))), request_timeout=REQUEST_S)
+        for name, future in futures.items():
+            try:
+                description = future.result()
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
+                raise self._failure(f"topic {name!r} cannot be described", error) from error
+            found[name] = (str(description.topic_id), len(description.partitions))
+        return found
+
+    def _configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        if not resources:
+            return {}
+        configs = {}
+        for resource, future in self._admin.describe_configs(resources, request_timeout=REQUEST_S).items():
+            entries = self._result(future, f"configuration of topic {resource.name!r} cannot be read")
+            configs[resource.name] = {entry.name: str(entry.value) for entry in entries.values()}
+        return configs
+
+    def create(self, specs: Sequence[TopicSpec]) -> None:
+        """Create topics, all of which say with how many partitions. One that exists by now is left as it is."""
+        if not specs:
+            return
+        replicas = min(3, self._broker_count())
+        new = [_new_topic(spec, replicas) for spec in specs]
+        for name, future in self._admin.create_topics(new, request_timeout=REQUEST_S).items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._failure(f"topic {name!r} cannot be created", error) from error
+            else:
+                log.info("topic created", topic=name)
+
+    def _broker_count(self) -> int:
+        return len(self._admin.list_topics(timeout=REQUEST_S).brokers)
+
+    def delete(self, names: Collection[str]) -> None:
+        """Delete topics; those that do not exist are passed over."""
+        existing = self._describe(names)
+        if not existing:
+            return
+        for name, future in self._admin.delete_topics(sorted(existing), request_timeout=REQUEST_S).items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise self._failure(f"topic {name!r} cannot be deleted", error) from error
+
+    # Offsets
+
+    def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """High watermark of each partition."""
+        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """First offset that each partition still has."""
+        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def offsets_at(self, partitions: Collection[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
+        """First offset of each partition with at least this timestamp; its end where there is none."""
+        found = self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms))
+        missing = [partition for partition, offset in found.items() if offset < 0]
+        return {**found, **self.end_offsets(missing)}
+
+    def _offsets(self, partitions: Collection[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        wanted = {KafkaPartition(*partition): spec for partition in partitions}
+        topics = sorted({topic for topic, _ in partitions})
+
+        def ask() -> dict[TopicPartition, int]:
+            answers = self._admin.list_offsets(wanted, request_timeout=ASK_S)
+            return {TopicPartition(p.topic, p.partition): int(f.result().offset) for p, f in answers.items()}
+
+        return self._patiently(ask, f"offsets of {', '.join(topics)} cannot be read")
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Position]:
+        """The group's committed positions of those partitions that have one, with no transaction pending on them."""
+        if not partitions:
+            return {}
+        wanted = [KafkaPartition(*partition) for partition in partitions]
+        request = [ConsumerGroupTopicPartitions(self._group, wanted)]
+
+        def ask() -> dict[TopicPartition, Position]:
+            answers = self._admin.list_consumer_group_offsets(request, require_stable=True, request_timeout=ASK_S)
+            found = answers[self._group].result().topic_partitions
+            for failed in (p.error for p in found if p.error is not None):
+                raise KafkaException(failed)
+            return {
+                TopicPartition(p.topic, p.partition): Position(p.offset, _metadata(p)) for p in found if p.offset >= 0
+            }
+
+        return self._patiently(ask, f"offsets of group {self._group!r} cannot be read")
+
+    def delete_group(self) -> None:
+        """Forget the app's group offsets. Fails while a worker is running."""
+        future = self._admin.delete_consumer_groups([self._group], request_timeout=REQUEST_S)[self._group]
+        try:
+            future.result()
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.NON_EMPTY_GROUP:
+                raise KafkaFailure(f"app {self._group!r} is running", "stop its workers first") from error
+            if code != KafkaError.GROUP_ID_NOT_FOUND:
+                raise self._failure(f"offsets of group {self._group!r} cannot be deleted", error) from error
+
+    def _patiently(self, ask: Callable[[], T], failing: str) -> T:
+        """Ask again where the cluster is between two states: librdkafka does not for admin requests."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                    raise self._failure(failing, error) from error
+            # After a restart of the broker an old client asks in vain for ever: it keeps what it knew of coordinators.
+            time.sleep(0.2)
+            self._admin = self._new_admin()
+
+    def _result(self, future: Future[T], failing: str) -> T:
+        try:
+            return future.result()
+        except KafkaException as error:
+            raise self._failure(failing, error) from error
+
+    def _failure(self, message: str, error: KafkaException) -> KafkaFailure:
+        return KafkaFailure(f"{message}: {error.args[0].str()}", f"Kafka at {self.address}")
+
+
+def _metadata(partition: KafkaPartition) -> str:
+    """What was stored with a group offset; nothing where another program stored what is not ours."""
+    try:
+        return (partition.metadata or "").rstrip("\0")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _new_topic(spec: TopicSpec, replicas: int) -> NewTopic:
+    assert spec.partitions is not None
+    return NewTopic(spec.name, spec.partitions, spec.replicas or replicas, config=dict(spec.config))
+
+
+def problems(specs: Iterable[TopicSpec], existing: Mapping[str, TopicState]) -> list[TopicProblem]:
+    """Everything that keeps the topics from serving the app, topics that it would create itself left out."""
+    found: list[TopicProblem] = []
+    for spec in specs:
+        state = existing.get(spec.name)
+        if state is None:
+            found += _missing(spec)
+        else:
+            found += _differing(spec, state)
+    return found
+
+
+def _missing(spec: TopicSpec) -> list[TopicProblem]:
+    if spec.partitions is not None:
+        return []
+    hint = "create it, or declare its number of partitions: WITH (partitions = …)"
+    return [TopicProblem(spec.name, f"{spec.kind.value} topic {spec.name!r} does not exist", hint)]
+
+
+def _differing(spec: TopicSpec, state: TopicState) -> list[TopicProblem]:
+    found = []
+    if spec.partitions is not None and spec.partitions != state.partitions:
+        message = f"topic {spec.name!r} has {state.partitions} partitions, the app needs {spec.partitions}"
+        hint = "`headrace reset` recreates it" if spec.internal else "declare as many as it has, or recreate it"
+        found.append(TopicProblem(spec.name, message, hint))
+    for name, value in spec.config.items():
+        if (actual := state.config.get(name)) is not None and not _same_config(actual, value):
+            message = f"topic {spec.name!r} has {name} = {actual}, the app needs {value}"
+            hint = f"set it with `kafka-configs --alter --topic {spec.name}`"
+            found.append(TopicProblem(spec.name, message, hint, fatal=spec.internal))
+    return found
+
+
+def _same_config(actual: str, wanted: str) -> bool:
+    return set(actual.split(",")) == set(wanted.split(","))
+
+
+def ensure_topics(cluster: Cluster, topology: Topology) -> dict[str, TopicState]:
+    """Create what is missing and verify what exists, before anything subscribes; the topics as they now are."""
+    specs = topology.topics
+    names = [spec.name for spec in specs]
+    existing = cluster.topics(names)
+    _judge(specs, existing)
+    missing = [spec for spec in specs if spec.name not in existing]
+    if missing:
+        cluster.create(missing)
+        existing |= _await_topics(cluster, [spec.name for spec in missing])
+        _judge(specs, existing)
+    return existing
+
+
+def _judge(specs: Sequence[TopicSpec], existing: Mapping[str, TopicState]) -> None:
+    found = problems(specs, existing)
+    for problem in found:
+        if not problem.fatal:
+            log.warning(problem.message, hint=problem.hint)
+    if errors := [problem for problem in found if problem.fatal]:
+        raise KafkaFailure("; ".join(error.message for error in errors), errors[0].hint)
+
+
+def _await_topics(cluster: Cluster, names: Sequence[str]) -> dict[str, TopicState]:
+    """Topics just created, once the cluster tells of them."""
+    deadline = time.monotonic() + REQUEST_S
+    while time.monotonic() < deadline:
+        if len(found := cluster.topics(names)) == len(set(names)):
+            return found
+        time.sleep(0.05)
+    raise KafkaFailure(f"topics were created but do not appear: {', '.join(names)}")
+
+
+def reset(cluster: Cluster, topology: Topology) -> None:
+    """Delete what the app owns on the cluster: its internal topics and its group offsets."""
+    cluster.delete_group()
+    cluster.delete([spec.name for spec in topology.topics if spec.internal])
+
+
+def dead_letter_topic(topology: Topology) -> str | None:
+    """Where records go that Kafka would refuse; None for an app without one."""
+    return next((spec.name for spec in topology.topics if spec.kind is TopicKind.DEAD_LETTER), None)

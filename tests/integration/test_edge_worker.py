@@ -1,0 +1,246 @@
+"""A worker on a real broker, with a hand-written counting task: nothing is lost, whatever happens to the processes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.edge_cluster import EdgeApp, wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+
+NewApp = Callable[..., EdgeApp]
+
+
+@pytest.fixture
+def new_app(broker: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NewApp]:
+    apps: list[EdgeApp] = []
+
+    def make(partitions: int = 4, mode: str = "partitioned") -> EdgeApp:
+        app = EdgeApp(f"edge-{time.time_ns():x}", broker, tmp_path, partitions, mode)
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        for worker in app.workers:
+            worker.kill()
+            sys.stdout.write(worker.log())
+        app.cluster.delete([f"{app.name}-{topic}" for topic in ("in", "out", "count-changelog", "dead-letter")])
+
+
+@pytest.mark.parametrize("mode", ["partitioned", "single"])
+def test_worker_on_sigterm_has_committed_everything_and_exits_0(new_app: NewApp, mode: str) -> None:
+    app = new_app(mode=mode)
+    worker = app.start()
+    worker.await_log("task open", times=4 if mode == "partitioned" else 1)
+    app.produce(2_000)
+    app.await_caught_up()
+    app.produce(500)
+    assert worker.stop() == 0
+    assert sum(app.counts().values()) == sum(app.committed().values())
+
+    again = app.start()
+    app.await_caught_up()
+    assert again.stop() == 0
+    assert sum(app.counts().values()) == 2_500
+    results = Counter(message.key() for message in app.records(f"{app.name}-out"))
+    assert results == dict.fromkeys(app.counts(), 50)
+    assert "records=0" in again.log() or "state restored" not in again.log()
+
+
+def test_outputs_keep_their_timestamps_and_find_their_partition_as_any_client_would(new_app: NewApp) -> None:
+    app = new_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    app.produce(100)
+    app.await_caught_up()
+    partitions: dict[bytes, set[int]] = {}
+    for message in app.records(f"{app.name}-out"):
+        assert message.timestamp()[1] == 1_700_000_000_000
+        partitions.setdefault(message.key(), set()).add(message.partition())
+    assert len(partitions) == 50
+    assert all(len(found) == 1 for found in partitions.values())
+
+
+def test_worker_killed_loses_nothing_and_goes_on_with_its_state(new_app: NewApp) -> None:
+    app = new_app()
+    worker = app.start(instance_id="edge")
+    worker.await_log("task open", times=4)
+    app.produce(2_000)
+    app.await_caught_up()
+    worker.kill()
+    app.produce(1_000)
+    again = app.start(instance_id="edge")
+    app.await_caught_up()
+    assert sum(app.counts().values()) == 3_000
+    assert again.stop() == 0
+
+
+def test_worker_without_its_directory_restores_from_the_changelog(new_app: NewApp) -> None:
+    app = new_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    app.produce(2_000)
+    app.await_caught_up()
+    assert worker.stop() == 0
+    shutil.rmtree(app.directory / "state")
+    app.produce(1_000)
+    again = app.start()
+    app.await_caught_up()
+    assert sum(app.counts().values()) == 3_000
+    assert again.log().count("state restored") == 4
+
+
+def test_revoke_commits_what_was_read_before_the_partitions_go(new_app: NewApp) -> None:
+    app = new_app()
+    first = app.start(commit_interval_s=3600.0)
+    first.await_log("task open", times=4)
+    app.produce(1_000)
+    wait_until(lambda: len(list(app.records(f"{app.name}-out"))) == 1_000, "the first worker has read all")
+    assert app.committed() == {}
+    second = app.start(slot=1, commit_interval_s=3600.0)
+    second.await_log("task open", times=2)
+    assert sum(app.committed().values()) == 1_000
+    assert "kept=['count-0', 'count-1']" in first.log() or first.log().count("kept=[]") == 1
+    assert len(list(app.records(f"{app.name}-out"))) == 1_000
+
+
+def test_two_workers_share_the_tasks_and_take_over_from_each_other(new_app: NewApp) -> None:
+    app = new_app()
+    first = app.start()
+    first.await_log("task open", times=4)
+    app.produce(1_000)
+    second = app.start(slot=1)
+    second.await_log("task open", times=2)
+    app.produce(1_000)
+    app.await_caught_up()
+    assert first.stop() == 0
+    second.await_log("task open", times=4)
+    app.produce(1_000)
+    app.await_caught_up()
+    assert second.stop() == 0
+    assert sum(app.counts().values()) == 3_000
+
+
+def test_second_worker_in_mode_single_stands_by_until_the_first_goes(new_app: NewApp) -> None:
+    app = new_app(mode="single")
+    first = app.start()
+    first.await_log("task open")
+    second = app.start(slot=1)
+    second.await_log("assigned")
+    app.produce(1_000)
+    app.await_caught_up()
+    assert "task open" not in second.log()
+    assert first.stop() == 0
+    app.produce(1_000)
+    app.await_caught_up()
+    assert sum(app.counts().values()) == 2_000
+
+
+def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_move_offsets_back(new_app: NewApp) -> None:
+    app = new_app(partitions=1)
+    first = app.start()
+    first.await_log("task open")
+    app.produce(1_000)
+    app.await_caught_up()
+    first.signal(signal.SIGSTOP)
+    second = app.start(slot=1)
+    second.await_log("task open")
+    app.produce(1_000)
+    app.await_caught_up()
+    first.signal(signal.SIGCONT)
+    second.await_log("assigned", times=2)
+    app.produce(1_000)
+    app.await_caught_up()
+    assert sum(app.counts().values()) == 3_000
+
+
+def test_finite_run_exits_0_when_all_inputs_are_committed_as_ended(new_app: NewApp) -> None:
+    app = new_app()
+    app.start().await_log("task open", times=4)
+    app.workers[0].stop()
+    app.produce(1_000, keys=3)
+    ends = app.ends()
+    assert 0 in ends.values(), "an empty partition has to end as well"
+    app.produce(10)
+    workers = [app.start(slot=slot, ends=ends) for slot in (0, 1)]
+    assert [worker.exit_code() for worker in workers] == [0, 0]
+    assert sum(app.counts().values()) == 1_000
+    assert app.start(ends=ends).exit_code() == 0
+
+
+def test_task_that_stops_ends_the_worker_with_1_before_it_commits(new_app: NewApp) -> None:
+    app = new_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    app.produce(1, value=b"stop")
+    assert worker.exit_code() == 1
+    assert "a record says stop" in worker.log()
+    assert app.committed() == {}
+
+
+def test_output_that_kafka_refuses_ends_the_worker_with_3_before_offsets_are_committed(new_app: NewApp) -> None:
+    app = new_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    app.alter_topic(f"{app.name}-out", "max.message.bytes", "200")
+    app.produce(10, value=b"size 1000")
+    assert worker.exit_code() == 3
+    assert f"topic {app.name}-out" in worker.log()
+    assert app.committed() == {}
+
+
+def test_output_larger_than_its_topic_takes_becomes_a_dead_letter(new_app: NewApp) -> None:
+    app = new_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    app.produce(1, value=b"size 1500000")
+    app.produce(10)
+    app.await_caught_up()
+    (letter,) = app.records(f"{app.name}-dead-letter")
+    headers = dict(letter.headers())
+    assert letter.key() == b"k0"
+    assert headers["headrace.error.class"] == b"RecordTooLarge"
+    assert headers["headrace.error.topic"] == f"{app.name}-out".encode()
+    assert len(list(app.records(f"{app.name}-out"))) == 10
+
+
+def test_records_deleted_before_they_were_read_are_for_the_task_to_judge(new_app: NewApp) -> None:
+    app = new_app(partitions=1)
+    worker = app.start()
+    worker.await_log("task open")
+    app.produce(100)
+    app.await_caught_up()
+    assert worker.stop() == 0
+    app.produce(100)
+    app.delete_records_before(150)
+    again = app.start()
+    assert again.exit_code() == 1
+    assert "expected 100, got 150" in again.log()
+    assert sum(app.committed().values()) == 100
+
+
+def test_unreachable_broker_ends_the_worker_with_3_and_names_the_address(new_app: NewApp) -> None:
+    app = new_app()
+    app.bootstrap = "127.0.0.1:1"
+    worker = app.start()
+    assert worker.exit_code(15.0) == 3
+    assert "127.0.0.1:1" in worker.log()
+
+
+def test_worker_with_another_plan_is_refused_and_the_group_goes_on(new_app: NewApp) -> None:
+    app = new_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    other = app.start(slot=1, plan="p2")
+    assert other.exit_code() == 1
+    assert "headrace reset" in other.log()
+    app.produce(100)
+    app.await_caught_up()

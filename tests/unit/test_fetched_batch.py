@@ -1,0 +1,74 @@
+"""Record batches out of fetched bytes: which offsets they answer for, and what they decode."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+
+from headrace.agents.records import FetchedBatch
+
+
+def stored(*batches: tuple[int, int]) -> MemoryRecords:
+    """Bytes of record batches, each given as base offset and number of records, lz4-compressed."""
+    return MemoryRecords(b"".join(_stored_batch(base, count) for base, count in batches))
+
+
+def _stored_batch(base_offset: int, count: int) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, 3, False, -1, -1, -1, 1 << 20)
+    for index in range(count):
+        offset = base_offset + index
+        headers = [("h", b"%d" % offset)]
+        builder.append(index, 1_000 + offset, b"k%d" % offset, b"v%d" % offset, headers)
+    data = bytearray(builder.build())
+    data[0:8] = base_offset.to_bytes(8, "big")
+    return bytes(data)
+
+
+def batch(fetch_offset: int, next_offset: int, records: MemoryRecords, skipped: Sequence[int] = ()) -> FetchedBatch:
+    return FetchedBatch("topic", 0, fetch_offset, next_offset, records, frozenset(skipped))
+
+
+def test_columns_are_parallel_and_in_offset_order() -> None:
+    found = batch(10, 15, stored((10, 3), (13, 2)))
+    assert list(found.offsets) == [10, 11, 12, 13, 14]
+    assert list(found.values) == [b"v10", b"v11", b"v12", b"v13", b"v14"]
+    assert list(found.keys) == [b"k10", b"k11", b"k12", b"k13", b"k14"]
+    assert list(found.timestamps) == [1010, 1011, 1012, 1013, 1014]
+    assert [list(headers) for headers in found.headers] == [[("h", b"%d" % offset)] for offset in range(10, 15)]
+
+
+def test_fetch_in_the_middle_of_a_stored_batch_leaves_out_what_lies_before() -> None:
+    assert list(batch(12, 15, stored((10, 5))).values) == [b"v12", b"v13", b"v14"]
+
+
+def test_batch_cut_at_an_end_offset_has_nothing_past_it() -> None:
+    whole = batch(10, 15, stored((10, 3), (13, 2)))
+    cut = whole.ending_at(14)
+    assert (cut.next_offset, list(cut.offsets), list(cut.values)) == (
+        14,
+        [10, 11, 12, 13],
+        [b"v10", b"v11", b"v12", b"v13"],
+    )
+    assert whole.ending_at(15) is whole
+    assert list(whole.offsets) == [10, 11, 12, 13, 14]
+
+
+def test_skipped_batches_are_not_seen() -> None:
+    assert list(batch(10, 15, stored((10, 2), (12, 1), (13, 2)), skipped=[12]).offsets) == [10, 11, 13, 14]
+
+
+def test_batch_without_a_record_still_answers_for_its_offsets() -> None:
+    empty = batch(10, 12, stored((10, 1), (11, 1)), skipped=[10, 11])
+    assert (empty.fetch_offset, empty.next_offset, list(empty.values)) == (10, 12, [])
+
+
+def test_copy_of_fetched_bytes_parses_from_its_own_place() -> None:
+    records = stored((0, 2), (2, 2))
+    records.next_batch()
+    twin = copy.copy(records)
+    records.next_batch()
+    assert not records.has_next()
+    assert [record.offset for record in twin.next_batch()] == [2, 3]
