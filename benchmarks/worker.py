@@ -1,0 +1,70 @@
+"""One measured worker: runs an SQL text to the end of its source and prints its CPU time per record as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from headrace.agents.config import WorkerConfig
+from headrace.agents.task import Task, TaskFactory, TaskSettings
+from headrace.agents.topics import Cluster
+from headrace.agents.topology import TaskSpec
+from headrace.agents.worker import run_worker
+from headrace.app.application import App
+from headrace.sql.physical import Mode
+from headrace.sql.runtime.records import Position, RecordBatch, Store, TopicPartition
+
+
+class Clock:
+    """CPU and wall time since the first record batch: start-up is not part of the cost per record."""
+
+    started: tuple[float, float] | None = None
+
+    @classmethod
+    def start(cls) -> None:
+        if cls.started is None:
+            cls.started = (time.process_time(), time.monotonic())
+
+
+class MeasuredTask(Task):
+    def process(self, batch: RecordBatch) -> None:
+        Clock.start()
+        super().process(batch)
+
+
+class MeasuredFactory(TaskFactory):
+    def open(self, spec: TaskSpec, store: Store, positions: dict[TopicPartition, Position]) -> Task:  # type: ignore[override]
+        task = super().open(spec, store, positions)
+        task.__class__ = MeasuredTask
+        return task
+
+
+def main() -> int:
+    order = json.loads(sys.argv[1])
+    app = App(order["sql"], order["app"])
+    mode = Mode(order["mode"])
+    config = WorkerConfig(
+        order["bootstrap"], order["app"], Path(order["state_dir"]), commit_interval_s=order["commit_interval_s"]
+    )
+    cluster = Cluster(config)
+    sources = cluster.source_partitions(app.source_topics())
+    ends = cluster.end_offsets([TopicPartition(t, n) for t, count in sources.items() for n in range(count)])
+    config = WorkerConfig(**{f: getattr(config, f) for f in config.__slots__} | {"ends": ends})
+    factory = MeasuredFactory(
+        app.stages(mode),
+        app.topology(mode, sources, order["parallelism"]),
+        TaskSettings(30.0, continue_when_lost=False),
+    )
+    code = run_worker(config, factory)
+    assert Clock.started is not None
+    cpu_s, wall_s = time.process_time() - Clock.started[0], time.monotonic() - Clock.started[1]
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"code": code, "cpu_s": cpu_s, "wall_s": wall_s, "memory_mb": round(memory_mb)}))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
