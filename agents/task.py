@@ -87,7 +87,7 @@ class Task:
         if checkpoint is not None:
             self._offsets = {TopicPartition(topic, number): offset for topic, number, offset in checkpoint.offsets}
             self._newest = dict(checkpoint.newest)
-            self._execution.watermarks.restore(checkpoint.watermarks)
+            self._execution.restore(checkpoint.watermarks)
         elif spec.changelog is None:
             self._resume(positions)
         self._stage.advance(self._execution)
@@ -156,6 +156,7 @@ class Task:
             if self._decoder is None:
                 self._stage.process_exchange(batch, self._execution)
             else:
+                self._check_not_ended(partition)
                 newest = self._newest.get(batch.partition, START)
                 newest = self._stage.process_source(batch, self._decoder, newest, self._execution)
                 if newest != START:
@@ -181,6 +182,13 @@ class Task:
                 "(on_lost_records = 'continue' goes on without them)"
             )
         self.lost.count += fetched - expected
+
+    def _check_not_ended(self, partition: TopicPartition) -> None:
+        if self._execution.watermarks.of(partition.partition) == END:
+            raise TaskStopped(
+                f"{partition.topic} partition {partition.partition} has new records, but this app ran --until-end and "
+                "all its windows are closed; `headrace reset` lets it start again"
+            )
 
     def end_input(self, partition: TopicPartition) -> None:
         """A source partition has been read to its fixed end."""

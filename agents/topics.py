@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -101,6 +101,7 @@ class Cluster:
         try:
             self._admin.list_topics(timeout=REACH_S)
         except KafkaException as error:
+            self._admin.poll(0)  # brings the reason to _note_error
             raise KafkaFailure(
                 f"no Kafka broker answers at {self.address}: {self._unreachable or error.args[0].str()}",
                 "is it running? `headrace broker start` starts one; --bootstrap-servers names another",
@@ -206,11 +207,16 @@ class Cluster:
         if not partitions:
             return {}
         wanted = [KafkaPartition(*partition) for partition in partitions]
-        request = [ConsumerGroupTopicPartitions(self._group, wanted)]
 
         def ask() -> dict[TopicPartition, Position]:
-            answers = self._admin.list_consumer_group_offsets(request, require_stable=True, request_timeout=ASK_S)
-            found = answers[self._group].result().topic_partitions
+            # The admin client's own request for this ends the process (librdkafka 2.16) where a new cluster has no
+            # coordinator yet; a consumer asks the same and waits. Under read_committed it asks for stable offsets.
+            options = {**self._options, "group.id": self._group, "isolation.level": "read_committed"}
+            consumer = Consumer(options)
+            try:
+                found = consumer.committed(wanted, timeout=ASK_S)
+            finally:
+                consumer.close()
             for failed in (p.error for p in found if p.error is not None):
                 raise KafkaException(failed)
             return {

@@ -522,4 +522,4 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         case ConsumerError() | KafkaException():
             return EXIT_KAFKA, f"Kafka failed: {error}"
         case _:
-            return EXIT_STOPPED, f"{type(error).__name__}: {error}"
+            return EXIT_KAFKA, f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from headrace.agents.topology import Topology, build_topology, source_topics
+from headrace.app.errors import InputError
 from headrace.sql.binder import bind
 from headrace.sql.engine import CompiledStage
 from headrace.sql.errors import SqlError
@@ -70,7 +71,12 @@ class App:
         return source_topics(self.plan(Mode.PARTITIONED))
 
     def topology(self, mode: Mode, source_partitions: Mapping[str, int], parallelism: int | None = None) -> Topology:
-        """Topics and tasks over the source topics as they are; KeyError for one that is missing and not declared."""
+        """Topics and tasks over the source topics as they are.
+
+        KeyError for one that is missing and not declared; InputError where the app has no query.
+        """
+        if not self.logical.queries:
+            raise InputError("the app has no query", "add CREATE TABLE … AS SELECT … or INSERT INTO … SELECT …")
         versions = {name: stage.plan_version for name, stage in self.stages(mode).items()}
         if parallelism is None and "parallelism" in self.settings:
             parallelism = int(self.settings["parallelism"])

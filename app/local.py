@@ -38,6 +38,8 @@ class OutputRecord:
     value: dict[str, Any] | None
     timestamp: int
     headers: Headers
+    raw_key: bytes | None
+    """The key as it would stand on Kafka."""
     raw_value: bytes | None
     """The value as it would stand on Kafka."""
 
@@ -262,7 +264,7 @@ class LocalCluster:
             decoded = msgspec.json.decode(value) if value is not None else None
             result.records.append(
                 OutputRecord(
-                    sinks[topic], topic, partition, readers[topic].read(key), decoded, timestamp, headers, value
+                    sinks[topic], topic, partition, readers[topic].read(key), decoded, timestamp, headers, key, value
                 )
             )
         counters = [counter for task in self._tasks.values() for counter in task.counters.values()]

@@ -1,7 +1,9 @@
 """Run the workloads and print a table: `python -m benchmarks.run --bootstrap 127.0.0.1:9092 --broker-pid PID`.
 
 CPU µs per record is user and system time of the whole worker process from its first record batch to its last commit,
-divided by the number of input records. Every run's output is read back and checked.
+divided by the number of input records. Every run's output is read back and checked. The last column is the same cost
+in plain loops: how often a bare Python loop over the same records (decode, group by symbol, sum) would have run in that
+time, measured before and after each run, because other loads share the machine.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -84,6 +87,29 @@ def cpu_s(pid: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Trade(msgspec.Struct, gc=False):
+    symbol: str | None
+    price: float | None
+    quantity: int | None
+
+
+def plain_loop_us(count: int = 180_000) -> float:
+    """CPU µs per record of a bare loop: decode batches of 18,000 records, count and sum by symbol."""
+    batches = [[value for _, value in records("trades", 18_000)]] * (count // 18_000)
+    decode = msgspec.json.Decoder(list[Trade]).decode
+    groups: dict[str | None, list[float]] = {}
+    started = time.process_time()
+    for values_ in batches:
+        for row in decode(b"[" + b",".join(values_) + b"]"):
+            group = groups.get(row.symbol)
+            if group is None:
+                group = groups[row.symbol] = [0, 0, 0.0]
+            group[0] += 1
+            group[1] += row.quantity or 0
+            group[2] += row.price or 0.0
+    return (time.process_time() - started) / count * 1e6
+
+
 def measure(options: argparse.Namespace, workload: Workload, number: int) -> dict[str, float]:
     """One run of a workload; SystemExit where its output is wrong."""
     name = f"bench-{workload.name.lower()}-{int(time.time())}-{number}"
@@ -96,6 +122,7 @@ def measure(options: argparse.Namespace, workload: Workload, number: int) -> dic
         "parallelism": None,
         "commit_interval_s": options.commit_interval,
     }
+    plain = [plain_loop_us()]
     before = cpu_s(options.broker_pid)
     with tempfile.TemporaryDirectory() as state_dir:
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(order | {"state_dir": state_dir})]
@@ -104,6 +131,7 @@ def measure(options: argparse.Namespace, workload: Workload, number: int) -> dic
         raise SystemExit(f"{workload.name} failed:\n{done.stdout}\n{done.stderr[-3000:]}")
     broker = cpu_s(options.broker_pid) - before
     result = json.loads(done.stdout.splitlines()[-1])
+    plain.append(plain_loop_us())
     wrong = workload.check(options.records, values(options.bootstrap, f"{name}-sink"))
     if wrong:
         raise SystemExit(f"{workload.name}: {wrong}")
@@ -112,6 +140,7 @@ def measure(options: argparse.Namespace, workload: Workload, number: int) -> dic
         "wall_us": result["wall_s"] / options.records * 1e6,
         "broker_us": broker / options.records * 1e6,
         "memory_mb": result["memory_mb"],
+        "loops": result["cpu_s"] / options.records * 1e6 / statistics.mean(plain),
     }
 
 
@@ -148,7 +177,8 @@ def main() -> None:
     parser.add_argument("--reference", action="store_true", help="measure a plain Faust agent too")
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     options = parser.parse_args()
-    print("| workload | CPU µs/record | broker µs/record | records/s | peak MB |\n| --- | --- | --- | --- | --- |")
+    print("| workload | CPU µs/record | broker µs/record | records/s | peak MB | in plain loops |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for name in options.workloads:
         workload = WORKLOADS[name]
         load(options.bootstrap, f"bench-{workload.source}-{options.records}", workload.source, options.records)
@@ -156,10 +186,9 @@ def main() -> None:
         cpu, broker, wall = (statistics.median(run[key] for run in runs) for key in ("cpu_us", "broker_us", "wall_us"))
         memory = max(run["memory_mb"] for run in runs)
         spread = f"{min(run['cpu_us'] for run in runs):.2f}–{max(run['cpu_us'] for run in runs):.2f}"
-        print(
-            f"| {name} {workload.what} | {cpu:.2f} ({spread}) | {broker:.2f} | {1e6 / wall:,.0f} | {memory:.0f} |",
-            flush=True,
-        )
+        loops = statistics.median(run["loops"] for run in runs)
+        figures = f"{cpu:.2f} ({spread}) | {broker:.2f} | {1e6 / wall:,.0f} | {memory:.0f} | {loops:.1f}"
+        print(f"| {name} {workload.what} | {figures} |", flush=True)
     if options.reference:
         for name in ("W1", "W2-every"):
             print(f"| plain Faust agent, {name} | {reference(options, name):.1f} | | | |", flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -61,9 +60,14 @@ def main() -> int:
     code = run_worker(config, factory)
     assert Clock.started is not None
     cpu_s, wall_s = time.process_time() - Clock.started[0], time.monotonic() - Clock.started[1]
-    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"code": code, "cpu_s": cpu_s, "wall_s": wall_s, "memory_mb": round(memory_mb)}))
+    print(json.dumps({"code": code, "cpu_s": cpu_s, "wall_s": wall_s, "memory_mb": peak_memory_mb()}))
     return code
+
+
+def peak_memory_mb() -> int:
+    """Peak resident memory of this process (getrusage would count its parent's before the exec)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -134,6 +135,7 @@ class Binder:
             for column in statement.columns
         )
         topic = options.text("topic") or statement.name.text.lower()
+        _check_topic_name(topic, options.entry("topic").value_span if "topic" in options else statement.name.span)
         for relation in self._relations.values():
             if isinstance(relation.node, p.Scan) and relation.node.source.topic == topic:
                 raise sql_error(f"topic `{topic}` is declared already, as `{relation.name}`", statement.name.span)
@@ -211,6 +213,7 @@ class Binder:
         return {**self._settings, **own}
 
     def _check_topic(self, sink: p.Sink, span: Span) -> None:
+        _check_topic_name(sink.topic, span)
         for relation in self._relations.values():
             if relation.sink is not None and relation.sink.topic == sink.topic:
                 raise sql_error(f"topic `{sink.topic}` is the sink of `{relation.name}`", span)
@@ -258,6 +261,12 @@ class Binder:
                 f"reading `{relation.name}`, which several queries write, is not supported yet", reference.span
             )
         raise sql_error("reading a table with a primary key is not supported yet", reference.span)
+
+
+def _check_topic_name(topic: str, span: Span) -> None:
+    """Kafka's rule for the names of topics."""
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", topic) or topic in (".", ".."):
+        raise sql_error(f"`{topic}` cannot be a topic", span, "its name has letters, digits, `.`, `_` and `-`")
 
 
 def _key(name: s.Identifier) -> str:
@@ -528,7 +537,8 @@ class _SelectGrouped:
             if expr.type.kind in (t.Kind.NULL, t.Kind.INTERVAL):
                 raise sql_error(f"cannot group by {expr.type}", node.span)
             if all(expr != known for _, known in keys):
-                name = expr.name if isinstance(expr, e.Column) else f"key_{len(keys)}"
+                columns = {column.name for column in self._scope.columns}
+                name = expr.name if isinstance(expr, e.Column) else e.free_name(f"key_{len(keys)}", columns)
                 keys.append((name, expr))
         return tuple(keys)
 

@@ -63,7 +63,8 @@ class Grouping:
         return None
 
     def call(self, call: e.AggregateCall) -> e.Column:
-        name = self.calls.setdefault(call, f"{call.function.name.lower()}_{len(self.calls)}")
+        taken = {key for key, _ in self.keys}
+        name = self.calls.setdefault(call, e.free_name(f"{call.function.name.lower()}_{len(self.calls)}", taken))
         return e.Column(name, call.type, call.nullable)
 
 

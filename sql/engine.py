@@ -63,7 +63,8 @@ class CompiledStage:
         self._needs_newest = any("newest" in function.needs for function in self.generated.inputs)
         self._codecs = [accumulators.codec() for _, accumulators in self.generated.accumulators]
         row_type: Any = self.generated.row_type
-        self._decode_rows = msgspec.msgpack.Decoder(list[row_type]).decode if row_type is not None else None
+        decoder = msgspec.msgpack.Decoder(list[row_type], strict=False) if row_type is not None else None
+        self._decode_rows = decoder.decode if decoder is not None else None
 
     def open(self, placement: Placement, store: Store | None, live: Mapping[int, int]) -> StageExecution:
         """The stage at work over a store; `live` is how many groups the store holds for each aggregation."""
@@ -167,7 +168,9 @@ class CompiledStage:
 
     def advance(self, execution: StageExecution) -> None:
         """Act on the watermark as it stands: close windows, pass it on."""
-        self._advance(execution, execution.watermarks.current())
+        watermark = execution.watermarks.current()
+        self._advance(execution, watermark)
+        execution.finished = watermark == END
 
     def flush(self, execution: StageExecution) -> None:
         """Before a commit: newest changes and partial aggregates go to the outputs."""

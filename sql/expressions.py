@@ -5,7 +5,7 @@ Frozen and compared by structure, so that `GROUP BY a + 1` and `SELECT a + 1` ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -254,6 +254,13 @@ class AggregateCall:
     @property
     def nullable(self) -> bool:
         return not self.function.counts
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """A name of ours that is no column's of the user."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def children(expression: Expr) -> Iterator[Expr]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
-from headrace.sql.expressions import AggregateCall, Column, Expr
+from headrace.sql.expressions import AggregateCall, Column, Expr, free_name
 from headrace.sql.functions.aggregates import ACCUMULATORS
 from headrace.sql.syntax import Emit
 
@@ -138,7 +138,8 @@ class _Planner:
         for name, call in node.calls:
             operand: Expr | None = None
             if call.operand is not None:
-                column = Column(f"operand_{len(operands)}", call.operand.type, call.operand.nullable)
+                operand_name = free_name(f"operand_{len(operands)}", keyed)
+                column = Column(operand_name, call.operand.type, call.operand.nullable)
                 operand = operands.setdefault(call.operand, column)
             calls.append((name, AggregateCall(call.function, operand, call.type)))
         ordered = is_ordered(node.calls)

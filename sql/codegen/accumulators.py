@@ -119,7 +119,7 @@ def _storage(kind: str, operand: Type | None) -> tuple[Any, Any]:
         case "count":
             return int, 0
         case "sum":
-            return (float, 0.0) if python is float else (int | str, 0)
+            return (float, 0.0) if python is float else (int, 0)
         case "decimal_sum":
             assert operand is not None
             return Decimal, Decimal(0).scaleb(-operand.scale)

@@ -268,8 +268,7 @@ class ExpressionWriter:
             self._use(function)
         if signature.skips_null and any(operand.nullable for operand in expression.operands):
             codes = ", ".join(self.value(operand) for operand in expression.operands)
-            rest = self._temporary()
-            kept = f"[{rest} for {rest} in ({codes},) if {rest} is not None]"
+            kept = f"filter({self._use(is_not_null)}, ({codes},))"
             return f"{signature.template.replace('{*}', f'{kept}, default=None')}"
         return self._strict(expression.operands, signature.template)
 
@@ -282,6 +281,10 @@ class ExpressionWriter:
 
     def _use(self, function: Any, name: str | None = None) -> str:
         return self._names.bind(name or function.__name__, function)
+
+
+def is_not_null(value: object) -> bool:
+    return value is not None
 
 
 def try_cast(conversion: Any, value: object) -> Any:

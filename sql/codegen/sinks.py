@@ -54,8 +54,7 @@ class SinkCode:
         rename = dict(zip(fields, sink.key_columns, strict=True))
         struct = msgspec.defstruct("Key", [(field, Any) for field in fields], gc=False, rename=rename)
         name = self._names.bind(f"Key_{self.number}", struct)
-        encode = self._names.bind("encode_json", _encode_json)
-        return f"{encode}({name}({', '.join(parts)}))"
+        return f"{name}({', '.join(parts)})"  # the sink encodes such keys together, as it does the values
 
     def _single_key(self, key: tuple[Variable, Type], sink: p.Sink) -> str:
         variable, type_ = key

@@ -6,6 +6,8 @@ The text is what runs, what `explain --stage code` shows, and what tracebacks an
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -302,31 +304,32 @@ class _StageWriter:
     def _sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row) -> None:
         flag = self._flags.get(id(operator))
         value = self._sink_code[id(operator)].value(row.columns)
+        self._append_sink(function, operator, row, value)
         if flag is not None and row.filtered:
             function.line(f"acc.{flag} = True")
-        self._append_sink(function, operator, row, value)
 
     def _append_sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row, value: str) -> None:
         code = self._sink_code[id(operator)]
         number = code.number
-        function.setup(
-            f"keys_{number}, values_{number}, times_{number} = [], [], []  # {_comment(code.query.sink.topic)}"
-        )
-        given = f"keys_{number}, values_{number}, times_{number}"
+        lists = f"keys_{number}, values_{number}, times_{number}"
+        function.setup(f"{lists} = [], [], []  # {_comment(code.query.sink.topic)}")
         if row.group is None:
             function.setup(f"headers_{number} = []")
             function.line(f"values_{number}.append({value})")
             function.line(f"keys_{number}.append(record_key)")
             function.line(f"times_{number}.append({row.time})")
             function.line(f"headers_{number}.append(headers)")
-            function.finish(f"task.sinks[{number}].extend({given}, headers_{number})")
+            function.finish(f"task.sinks[{number}].extend({lists}, headers_{number})")
             return
         keys = [(variable, type_) for _, variable, type_ in row.group.keys]
-        # the value first: making it may find the row bad
+        key = code.key(keys, row.group.end, row.group.size_ms)
+        if _may_fail(operator):  # nothing is appended before all of the record is known to be good
+            function.line(f"sink_key = {_bare(key)}")
+            key = "sink_key"
         function.line(f"values_{number}.append({value})")
-        function.line(f"keys_{number}.append({code.key(keys, row.group.end, row.group.size_ms)})")
+        function.line(f"keys_{number}.append({key})")
         function.line(f"times_{number}.append({row.time})")
-        function.finish(f"task.sinks[{number}].extend({given})")
+        function.finish(f"task.sinks[{number}].extend({lists})")
 
     def _rows_to_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
         if operator.window is not None and row.newest is not None:
@@ -399,11 +402,27 @@ class _StageWriter:
             with function.block(f"if {self._is_late(operator.window, row, end)}:"):
                 function.line(f"rows.late(records, {self._query(operator.query)})")
             with function.block("else:"):
-                self._open_pane(function, number, end, "load")
-                self._update(function, operator, row, end)
+                self._update_pane(function, operator, row, end)
         else:
-            self._open_pane(function, number, end, "load")
+            self._update_pane(function, operator, row, end)
+
+    def _update_pane(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, end: str) -> None:
+        """Update the group in its window, unless that is closed."""
+        if operator.form is ph.Form.PARTIAL:  # keeps no window: what is sent on is judged where it arrives
+            self._open_pane(function, operator.number, end, "load")
             self._update(function, operator, row, end)
+            return
+        with self._unless_closed(function, operator, end):
+            self._open_pane(function, operator.number, end, "load")
+            self._update(function, operator, row, end)
+
+    @contextmanager
+    def _unless_closed(self, function: FunctionWriter, operator: ph.AggregateOp, end: str) -> Iterator[None]:
+        function.setup(f"closed_{operator.number} = task.states[{operator.number}].closed_until")
+        with function.block(f"if {end} <= closed_{operator.number}:"):
+            function.line(f"task.late_after_idle({self._query(operator.query)})")
+        with function.block("else:"):
+            yield
 
     def _open_groups(self, function: FunctionWriter, number: int, miss: str) -> None:
         function.setup(f"groups_{number} = task.states[{number}].groups")
@@ -429,8 +448,9 @@ class _StageWriter:
         operands = self._operand_values(function, operator, row)
         key = _key_code(keys)
         if not key.isidentifier():
-            function.line(f"key_{number} = {key}")
-            key = f"key_{number}"
+            whole = safe_name(f"key_{number}", function.taken)
+            function.line(f"{whole} = {key}")
+            key = whole
         order = f"({', '.join(row.order)})"
         function.line(f"acc = get_{number}({key})")
         with function.block("if acc is None:"):
@@ -481,29 +501,36 @@ class _StageWriter:
         number = operator.number
         accumulators = self._accumulators[id(operator)]
         self._names.bind("decimal_add", decimal_add)
-        self._names.bind(f"usable_{number}", accumulators.codec().usable)
         end = "end" if operator.window is not None else None
         if end is None:
             self._open_groups(function, number, "adopt")
         with function.block(f"for key, {'end, ' if end else ''}partial in rows:"):
             function.line(f"# {_describe(operator)}")
-            if any(item.kind == "sum" for item in accumulators.fields):
-                function.line(f"usable_{number}(partial)")
-            if end is not None:
-                self._open_pane(function, number, end, "adopt")
-            function.line(f"acc = get_{number}(key)")
-            with function.block("if acc is None:"):
-                function.line(f"acc = adopt_{number}(key, partial)")
-            with function.block("if acc is None:"):
-                function.line("acc = partial  # the first of its group")
-            with function.block("else:"):
-                for item in accumulators.fields:
-                    for line in merge_lines(item):
-                        function.line(line)
-                if accumulators.has_time:
-                    with function.block("if partial.time > acc.time:"):
-                        function.line("acc.time = partial.time")
-            function.line(f"dirty_{number}[key] = acc")
+            if end is None:
+                self._merge_one(function, operator, accumulators, end)
+            else:
+                with self._unless_closed(function, operator, end):
+                    self._merge_one(function, operator, accumulators, end)
+
+    def _merge_one(
+        self, function: FunctionWriter, operator: ph.AggregateOp, accumulators: Accumulators, end: str | None
+    ) -> None:
+        number = operator.number
+        if end is not None:
+            self._open_pane(function, number, end, "adopt")
+        function.line(f"acc = get_{number}(key)")
+        with function.block("if acc is None:"):
+            function.line(f"acc = adopt_{number}(key, partial)")
+        with function.block("if acc is None:"):
+            function.line("acc = partial  # the first of its group")
+        with function.block("else:"):
+            for item in accumulators.fields:
+                for line in merge_lines(item):
+                    function.line(line)
+            if accumulators.has_time:
+                with function.block("if partial.time > acc.time:"):
+                    function.line("acc.time = partial.time")
+        function.line(f"dirty_{number}[key] = acc")
 
     def _results(
         self, function: FunctionWriter, operator: ph.AggregateOp, keys: list[str], key: str, end: str | None
@@ -632,7 +659,7 @@ class _StageWriter:
                     behind += window.grace_ms
                     function.line(f"close_{operator.number}(task, earlier(watermark, {behind}))")
                 case ph.AggregateOp(final=True):
-                    with function.block("if watermark == END:"):
+                    with function.block("if watermark == END and not task.finished:"):
                         function.line(f"finish_{operator.number}(task)")
                 case ph.RowsToExchange() | ph.PartialsToExchange():
                     number = self._exchanges.index(operator.exchange)
@@ -728,7 +755,13 @@ def _may_fail(operator: ph.Operator) -> bool:
             return any(fails(expr) for _, expr in (*operator.keys, *operator.operands))
         case ph.SinkOp():
             kinds = {column.type.kind for column in operator.query.node.columns}
-            return bool(kinds & {Kind.DATE, Kind.TIMESTAMP})  # a time may be out of the range of its text
+            aggregate = p.aggregate_of(operator.query.node)
+            if aggregate is not None:
+                kinds |= {expr.type.kind for _, expr in aggregate.keys}
+                kinds |= {Kind.TIMESTAMP} if aggregate.window is not None else set()
+            formatted = operator.query.sink.timestamp_format is not None
+            # a time may be out of the range of its text
+            return Kind.DATE in kinds or (formatted and Kind.TIMESTAMP in kinds)
         case ph.PartialsToExchange():
             return False
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_RESERVED = frozenset(("row", "rows", "records", "task", "time", "newest", "key", "end", "acc", "partial", "error"))
+from headrace.sql.functions import scalars
+from headrace.sql.runtime import values
+
+_LOCAL = (
+    *("row", "rows", "records", "task", "time", "newest", "key", "end", "acc", "partial", "error", "order"),
+    *("partition", "offset", "record_key", "sink_key", "headers", "entries", "pane", "until", "watermark"),
+)
+_BOUND = ("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null")
+_RESERVED = frozenset((*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(scalars)))
+_NUMBERED = re.compile(
+    "(groups|get|load|adopt|dirty|open|pane|pane_end|keys|values|times|headers|exchange|"
+    r"literal|query|format|usable|like|conversion|out)_\d+"
+)
+"""Names that generated code uses itself: its own variables, and what it finds in its namespace."""
+
+
+def _is_ours(name: str) -> bool:
+    return keyword.iskeyword(name) or name in _RESERVED or _NUMBERED.fullmatch(name) is not None
 
 
 def safe_name(name: str, taken: set[str]) -> str:
     """A Python identifier that resembles a name of the user's and is not taken yet; it is taken afterwards."""
     base = re.sub(r"\W", "_", name.lower(), flags=re.ASCII).strip("_") or "column"
-    if base[0].isdigit() or keyword.iskeyword(base) or base in _RESERVED or not base.isascii():
+    if base[0].isdigit() or _is_ours(base) or not base.isascii():
         base = f"c_{base}"
     candidate, ordinal = base, 2
-    while candidate in taken:
+    while candidate in taken or _is_ours(candidate):
         candidate, ordinal = f"{base}_{ordinal}", ordinal + 1
     taken.add(candidate)
     return candidate

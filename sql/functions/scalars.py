@@ -51,12 +51,17 @@ def round_double(value: float, digits: int = 0) -> float:
 def round_decimal(value: Decimal, digits: int = 0) -> Decimal:
     scale = -int(value.as_tuple().exponent)
     rounded = value.quantize(Decimal(1).scaleb(-min(digits, scale)), rounding=ROUND_HALF_UP, context=values.EXACT)
-    return rounded.quantize(Decimal(1).scaleb(-scale), context=values.EXACT)
+    return _at_scale(rounded, scale)
+
+
+def _at_scale(value: Decimal, scale: int) -> Decimal:
+    at_scale = value.quantize(Decimal(1).scaleb(-scale), context=values.EXACT)
+    return at_scale or at_scale.copy_abs()  # there is one zero
 
 
 def _whole(value: Decimal, rounding: str) -> Decimal:
     scale = -int(value.as_tuple().exponent)
-    return value.to_integral_value(rounding=rounding).quantize(Decimal(1).scaleb(-scale), context=values.EXACT)
+    return _at_scale(value.to_integral_value(rounding=rounding), scale)
 
 
 def ceiling_decimal(value: Decimal) -> Decimal:
@@ -167,7 +172,17 @@ def _one(
 _TEXT = (VARCHAR,)
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
-    _one("ABS", Signature(("number",), None, "abs({0})"), "The absolute value.", ("ABS(-3)", "3")),
+    ScalarFunction(
+        "ABS",
+        (),
+        (
+            Signature((INT,), INT, "in_int(abs({0}))", (values.in_int,), fails=True),
+            Signature((BIGINT,), BIGINT, "in_bigint(abs({0}))", (values.in_bigint,), fails=True),
+            Signature(("number",), None, "abs({0})"),
+        ),
+        "The absolute value.",
+        (("ABS(-3)", "3"), ("ABS(-1.50)", "1.50")),
+    ),
     ScalarFunction(
         "CEIL",
         ("CEILING",),
@@ -195,8 +210,8 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         (),
         (
             Signature(("integer",), None, "{0}"),
-            Signature(("decimal", "integer"), None, "round_decimal({0}, {1})", (round_decimal,), optional=1),
-            Signature((DOUBLE, "integer"), DOUBLE, "round_double({0}, {1})", (round_double,), optional=1),
+            Signature(("decimal", "integer"), None, "round_decimal({*})", (round_decimal,), optional=1),
+            Signature((DOUBLE, "integer"), DOUBLE, "round_double({*})", (round_double,), optional=1),
         ),
         "The value rounded to a number of digits after the point (0 if left out), halves away from zero.",
         (("ROUND(2.5E0)", "3.0E0"), ("ROUND(1.25, 1)", "1.30"), ("ROUND(-2.5E0)", "-3.0E0")),

@@ -17,14 +17,15 @@ encode_key = msgspec.msgpack.encode
 class AccumulatorCodec:
     """Bytes of the groups of one aggregation.
 
-    `totals` are the fields of integer sums: exact without bound, so one beyond 64 bits is stored as its decimal text.
+    `totals` are the fields of integer sums: exact without bound, so one beyond 64 bits is stored as its decimal text,
+    which a decoder that is not strict takes for the number it is.
     """
 
     def __init__(self, struct: type, key_type: Any, totals: tuple[str, ...]) -> None:
         self.new = struct
         self.struct = struct
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode: Callable[[bytes], State] = msgspec.msgpack.Decoder(struct).decode
+        self.decode: Callable[[bytes], State] = msgspec.msgpack.Decoder(struct, strict=False).decode
         self.encode_key = encode_key
         self.decode_key = msgspec.msgpack.Decoder(key_type).decode
         self._totals = totals
@@ -35,21 +36,10 @@ class AccumulatorCodec:
         except OverflowError:
             return self._encode(self.storable(state))
 
-    def decode(self, data: bytes) -> State:
-        return self.usable(self._decode(data))
-
     def storable(self, state: State) -> State:
         """A copy in which sums beyond 64 bits are text."""
         large = {name: str(total) for name in self._totals if not -(2**63) <= (total := getattr(state, name)) < 2**63}
         return msgspec.structs.replace(state, **large)
-
-    def usable(self, state: State) -> State:
-        """The state as decoded, sums that were stored as text made numbers."""
-        for name in self._totals:
-            total = getattr(state, name)
-            if total.__class__ is str:
-                setattr(state, name, int(total))
-        return state
 
 
 class Block(msgspec.Struct, array_like=True, gc=False):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -68,6 +68,8 @@ class Decoded:
     lost: list[tuple[int, RecordError]] = field(default_factory=list)
 
 
+_FIRST, _LAST = itemgetter(0), itemgetter(-1)
+_OPENING, _CLOSING = {ord("{")}, {ord("}")}
 _BOUNDS = {
     Kind.INT: (v.INT_MIN, v.INT_MAX),
     Kind.BIGINT: (v.BIGINT_MIN, v.BIGINT_MAX),
@@ -155,26 +157,31 @@ class SourceDecoder:
                 fields.append((column.attribute, type_))
         fields.sort(key=len)  # a field without a default cannot follow one with
         struct = msgspec.defstruct("Row", fields, gc=False, rename=rename)
-        self._joined = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
+        self._joined = msgspec.json.Decoder(struct).decode_lines
         for column in self._columns:
             convert = _conversion(column, times_as_text=self._shapes[column.name].times_as_text)
             if convert is not None:
                 setter = getattr(struct, column.attribute).__set__
                 self._conversions.append((attrgetter(column.attribute), convert, setter))
-        self._renamed = [b'"%s"' % c.name.encode() for c in self._columns if self._shapes[c.name].spelled != c.name]
-        self._optional = [
-            b'"%s"' % self._shapes[c.name].spelled.encode()
-            for c in self._columns
-            if self._shapes[c.name].presence is Presence.SOMETIMES and not c.quoted
+        watched = [
+            shape.spelled
+            for column, shape in ((c, self._shapes[c.name]) for c in self._columns)
+            if not column.quoted and (shape.spelled != column.name or shape.presence is Presence.SOMETIMES)
         ]
+        self._watched = [(b'"%s"' % name.encode(), b'"%s"' % name.lower().encode()) for name in watched]
 
     def _decode_together(self, batch: RecordBatch) -> list[Any] | None:
         """Rows of all records; None where some record needs a closer look."""
         values = batch.values
         try:
-            data = b"[" + b",".join(values) + b"]"  # type: ignore[arg-type]
+            # Objects at both sides of every join: so no record can complete what another one began.
+            if set(map(_FIRST, values)) != _OPENING or set(map(_LAST, values)) != _CLOSING:
+                return None
+            data = b"\n".join(values)  # type: ignore[arg-type]
+            if not data.isascii():
+                data.decode()  # names and values that are skipped are UTF-8 too
             rows: list[Any] = self._joined(data)
-        except (msgspec.DecodeError, TypeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, TypeError, IndexError, UnicodeDecodeError, RecursionError):
             return None
         if len(rows) != len(values) or not self._names_hold(data):
             return None
@@ -190,14 +197,12 @@ class SourceDecoder:
 
     def _names_hold(self, data: bytes) -> bool:
         """Whether no name in the data could mean a column other than the decoder took it for."""
-        if not self._renamed and not self._optional:
+        if not self._watched:
             return True
-        if b"\\u" in data or any(name in data for name in self._renamed):
+        if b"\\u" in data:
             return False
-        if self._optional:
-            lowered = data.lower()
-            return all(lowered.count(name.lower()) == data.count(name) for name in self._optional)
-        return True
+        lowered = data.lower() if data.isascii() else data.decode().lower().encode()
+        return all(lowered.count(folded) == data.count(spelled) for spelled, folded in self._watched)
 
     def _times_of(self, batch: RecordBatch, rows: Sequence[Any]) -> Sequence[int] | None:
         if self._time is None:
@@ -241,9 +246,12 @@ class SourceDecoder:
         if value is None:
             raise RecordError("tombstone", "the value is null (a tombstone), and a stream has no rows to delete")
         try:
+            value.decode()
             fields = self._lenient(value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordError("malformed", f"not a JSON object: {error}") from None
+        except RecursionError:
+            raise RecordError("malformed", "nested too deeply") from None
         faults: dict[str, RecordError] = {}
         found: dict[str, Any] = {}
         folded: dict[str, str] | None = None
@@ -309,7 +317,8 @@ class SourceDecoder:
                 Presence.SOMETIMES if optional else old.presence,
                 True in seen.as_text[column.name] if column.name in seen.as_text else old.times_as_text,
             )
-        if shapes != self._shapes:
+        spellings_differ = len({shape.spelled for shape in shapes.values()}) == len(shapes)
+        if shapes != self._shapes and spellings_differ:
             self._shapes = shapes
             self._prepare()
 

@@ -14,7 +14,7 @@ from headrace.sql.plan import Late, OnError
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import Headers, Output, RecordBatch
 from headrace.sql.runtime.state import AggregationState
-from headrace.sql.runtime.watermarks import Watermarks
+from headrace.sql.runtime.watermarks import END, Watermarks
 
 
 class RecordRefusedError(Exception):
@@ -26,6 +26,8 @@ class QueryCounters:
     """What happened to the records of one query. Written by its task alone, read without locks."""
 
     late: int = 0
+    late_after_idle: int = 0
+    """Rows for a window that closed while their source partition was idle, or that a crash made come again."""
     dead_lettered: int = 0
     skipped: int = 0
 
@@ -98,8 +100,15 @@ class StageExecution:
         self.sinks = sinks
         self.exchanges = exchanges
         self.watermarks = watermarks
+        self.finished = False
+        """The end of a finite run was acted on: what is emitted there is emitted once."""
         self.counters: dict[str, QueryCounters] = {}
         self._dead_letters = Output(dead_letter_topic, None, headers=[])
+
+    def restore(self, watermarks: list[tuple[int, int, bool]]) -> None:
+        """Watermarks as a checkpoint holds them; all that they called for was emitted before it."""
+        self.watermarks.restore(watermarks)
+        self.finished = self.watermarks.current() == END
 
     def query(self, name: str) -> QueryCounters:
         return self.counters.setdefault(name, QueryCounters())
@@ -117,6 +126,10 @@ class StageExecution:
             return
         counters.dead_lettered += 1
         self._dead_letter(batch, position, query.name, error.kind, str(error))
+
+    def late_after_idle(self, query: QueryErrors) -> None:
+        """A row came for a window that is closed here, though it was not late where it was read."""
+        self.query(query.name).late_after_idle += 1
 
     def late(self, batch: RecordBatch, position: int, query: QueryErrors) -> None:
         self.query(query.name).late += 1

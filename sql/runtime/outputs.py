@@ -29,12 +29,14 @@ class SinkBuffer:
 
     def extend(
         self,
-        keys: list[bytes | None],
+        keys: list[Any],
         rows: list[Any],
         timestamps: list[int],
         headers: Sequence[Headers | None] = (),
     ) -> None:
-        """Records as parallel lists: keys, values (generated Structs; None is a tombstone), timestamps, headers."""
+        """Records as parallel lists: keys (bytes, or generated Structs), values (Structs; None is a tombstone),
+        timestamps, headers.
+        """
         if not rows:
             return
         output = self._output
@@ -45,6 +47,9 @@ class SinkBuffer:
             output.values.extend(None if value == b"null" else value for value in values)
         else:
             output.values.extend(values)
+        if isinstance(keys[0], msgspec.Struct):
+            keys = _encode_lines(keys).split(b"\n")
+            keys.pop()
         output.keys.extend(keys)
         output.timestamps.extend(timestamps if min(timestamps) >= 0 else [max(0, t) for t in timestamps])
         if any(headers):

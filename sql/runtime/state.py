@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from headrace.sql.runtime.records import Change, Store
+from headrace.sql.runtime.watermarks import START
 
 Key = Any
 """A grouping key in memory: the value of a single column, else the tuple of the columns' values."""
@@ -116,6 +117,10 @@ class Groups:
 
     def load_all(self) -> list[tuple[Key, State]]:
         """Every group, in key order."""
+        self._load_stored()
+        return [(key, self.cache[key]) for key in in_key_order(list(self.cache))]
+
+    def _load_stored(self) -> None:
         if self._stored and self._store is not None:
             decode_key, decode, start = self._codec.decode_key, self._codec.decode, len(self._prefix)
             for data, value in self._store.scan(self._prefix, following(self._prefix)):
@@ -123,12 +128,12 @@ class Groups:
                 if key not in self.cache:
                     self.cache[key] = decode(value)
             self._stored = False
-        return [(key, self.cache[key]) for key in in_key_order(list(self.cache))]
 
     def tombstones(self) -> Iterator[Change]:
         """Deletions of every group that a cut has written."""
         prefix, encode_key, fresh = self._prefix, self._codec.encode_key, self._fresh
-        for key, _ in self.load_all():
+        self._load_stored()
+        for key in self.cache:
             if key not in fresh:
                 yield prefix + encode_key(key), None
 
@@ -157,6 +162,8 @@ class WindowedState:
 
     def __init__(self, codec: StateCodec, store: Store | None, number: int, live: int) -> None:
         self.panes: dict[int, Groups] = {}
+        self.closed_until = START
+        """Windows that end at or before this are closed: what comes for them comes too late."""
         self._codec = codec
         self._store = store
         self._number = bytes([number])
@@ -182,6 +189,7 @@ class WindowedState:
 
     def close(self, until: int) -> Iterator[tuple[int, Groups]]:
         """Windows that end at or before `until`, in order; the state of each is freed when the next is asked for."""
+        self.closed_until = max(self.closed_until, until)
         for end in sorted(end for end in self.panes if end <= until):
             pane = self.panes[end]
             yield end, pane

@@ -78,8 +78,13 @@ def _unit(scale: int) -> Decimal:
 
 def fit_decimal(value: Decimal, precision: int, scale: int) -> Decimal:
     """The value rounded half up to a scale; RecordError where it has more digits than the precision."""
-    fitted = EXACT.quantize(value, _unit(scale))
-    if fitted.adjusted() >= precision - scale and fitted:
+    try:
+        fitted = EXACT.quantize(value, _unit(scale))
+    except decimal.InvalidOperation:  # far too large, or no number
+        overflow(f"DECIMAL({precision}, {scale})")
+    if not fitted:
+        return fitted.copy_abs()  # one zero, as grouping keys need it
+    if fitted.adjusted() >= precision - scale:
         overflow(f"DECIMAL({precision}, {scale})")
     return fitted
 

@@ -1,0 +1,67 @@
+# Everything starts here; each target works as the first command on a machine with Python 3.11+ and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench torture image clean lock format
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(STAMP) ## virtual environment with the locked dependencies
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "missing: $(PYTHON) (Python 3.11 or later); PYTHON=… names another" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "missing: Python 3.11 or later; $(PYTHON) is `$(PYTHON) -V 2>&1`. PYTHON=… names another" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "missing: the venv module of $(PYTHON) (on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## real flights through a real Kafka, checked against DuckDB
+	@$(BIN)/python examples/flights/demo.py
+
+test: $(STAMP) ## unit, golden, property, integration and short torture tests
+	@PYTHON=$(BIN)/python tests/run unit golden property integration torture
+
+check: $(STAMP) ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## baselines: single against partitioned (see benchmarks/README.md)
+	@test -f benchmarks/run.py || { echo "no benchmarks yet" >&2; exit 1; }
+	$(BIN)/python benchmarks/run.py
+
+torture: $(STAMP) ## workers killed at random for ten minutes
+	@HEADRACE_TEST_TORTURE_SECONDS=600 PYTHON=$(BIN)/python tests/run torture
+
+image: ## container image, by docker, podman or buildah
+	@test -f Dockerfile || { echo "no Dockerfile yet" >&2; exit 1; }
+	@tool=$$(command -v docker || command -v podman || command -v buildah) || \
+	  { echo "missing: docker, podman or buildah" >&2; exit 1; }; $$tool build -t headrace .
+
+lock: $(STAMP) ## lock the dependencies and the jars anew (needs the uv package, fetched aside)
+	@$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements/runtime.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/uv pip compile pyproject.toml --extra broker --group dev \
+	  -c requirements/runtime.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements/dev.txt
+	$(BIN)/python requirements/lock_kafka.py
+
+clean: ## remove everything that was made here; brokers of this user are left alone
+	rm -rf $(VENV) build dist .headrace .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	find app agents sql tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,71 @@
+"""Logging of the outside: structlog to stderr, as text for people or as JSON lines for machines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from headrace.app.settings import LogFormat, LogLevel
+
+LIBRARIES = ("aiokafka", "asyncio", "faust", "mode")
+LEVELS = {level: getattr(logging, level.name) for level in LogLevel}
+
+
+def configure_logging(log_format: LogFormat, log_level: LogLevel, stream: TextIO | None = None) -> None:
+    """Send structlog's events and those of all libraries to one place, in one form. Replaces what was configured."""
+    target = stream or sys.stderr
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream) if stream else _StderrHandler()
+    if log_level is not LogLevel.DEBUG:
+        handler.addFilter(_is_ours)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format, target)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(LEVELS[log_level])
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever stderr is at the time: a progress bar takes its place while it is shown."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Libraries tell of trouble only; Faust's services speak as the class they belong to, each line with `[^`."""
+    is_library = record.name.split(".")[0] in LIBRARIES or str(record.msg).startswith("[^")
+    return not is_library or record.levelno >= logging.WARNING
+
+
+def _renderers(log_format: LogFormat, target: TextIO) -> list[Processor]:
+    match log_format:
+        case LogFormat.JSON:
+            return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        case LogFormat.TEXT:
+            return [structlog.dev.ConsoleRenderer(colors=target.isatty())]

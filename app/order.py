@@ -1,0 +1,114 @@
+"""What the supervisor tells a worker process, as one line of JSON on its stdin: an app, its settings, its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from headrace.agents.config import WorkerConfig
+from headrace.agents.task import TaskSettings
+from headrace.app.application import App
+from headrace.app.errors import UsageError
+from headrace.app.settings import OnLostRecords, Settings, parse_duration
+from headrace.app.settings_sources import settings_as_given
+from headrace.sql.physical import Mode, SourceInput
+from headrace.sql.runtime.records import TopicPartition
+
+QUERY_SETTINGS = ("emit", "changes", "on_error", "late", "start_from", "idle_timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOrder:
+    """The same for all workers of a run but for the slot: what was looked up once must not differ between them."""
+
+    sql_text: str
+    file: str
+    app: str
+    settings: Settings
+    source_partitions: Mapping[str, int]
+    ends: Mapping[TopicPartition, int] | None
+    """End offset of every source partition of a finite run."""
+    slot: int
+
+    def to_json(self) -> bytes:
+        document: dict[str, Any] = {
+            "sql_text": self.sql_text,
+            "file": self.file,
+            "app": self.app,
+            "settings": _settings_document(self.settings),
+            "source_partitions": self.source_partitions,
+            "ends": None if self.ends is None else [[*partition, end] for partition, end in self.ends.items()],
+            "slot": self.slot,
+        }
+        return orjson.dumps(document)
+
+    @classmethod
+    def from_json(cls, line: bytes) -> WorkerOrder:
+        document = orjson.loads(line)
+        ends = document["ends"]
+        if ends is not None:
+            ends = {TopicPartition(topic, partition): end for topic, partition, end in ends}
+        return cls(**document | {"settings": settings_as_given(document["settings"]), "ends": ends})
+
+
+def open_app(sql_text: str, file: str, name: str, settings: Settings) -> App:
+    """The app under the settings that were given from outside; what SET and WITH say comes before them."""
+    given = {
+        setting: _as_sql(getattr(settings, setting))
+        for setting in QUERY_SETTINGS
+        if setting in settings.model_fields_set
+    }
+    return App(sql_text, name, settings=given, file=file)
+
+
+def worker_config(app: App, order: WorkerOrder) -> WorkerConfig:
+    """The order as the Kafka edge takes it."""
+    settings = order.settings
+    return WorkerConfig(
+        bootstrap_servers=settings.bootstrap_servers,
+        app=order.app,
+        state_dir=settings.state_dir,
+        slot=order.slot,
+        commit_interval_s=settings.commit_interval.total_seconds(),
+        start_from=_start(app),
+        kafka=settings.kafka,
+        instance_id=settings.instance_id and f"{settings.instance_id}-{order.slot}",
+        ends=order.ends,
+    )
+
+
+def task_settings(app: App, settings: Settings) -> TaskSettings:
+    idle = app.settings.get("idle_timeout")
+    timeout = parse_duration(idle) if idle else settings.idle_timeout
+    return TaskSettings(timeout.total_seconds(), settings.on_lost_records is OnLostRecords.CONTINUE)
+
+
+def _start(app: App) -> str | int:
+    """Where a partition that was never read is begun: one place for the whole app."""
+    inputs = (stage.input for stage in app.plan(Mode.PARTITIONED).stages)
+    starts = {each.source.start_from for each in inputs if isinstance(each, SourceInput)}
+    if len(starts) > 1:
+        raise UsageError(f"sources start from different places ({', '.join(sorted(starts))}): not available yet")
+    start = starts.pop()
+    if start in ("earliest", "latest"):
+        return start
+    if start.isdecimal():
+        return int(start)
+    moment = datetime.fromisoformat(start)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _as_sql(value: object) -> str:
+    return f"{value.total_seconds() * 1000:.0f}ms" if hasattr(value, "total_seconds") else str(value)
+
+
+def _settings_document(settings: Settings) -> dict[str, Any]:
+    """The settings that were given, as text that reads back."""
+    return {
+        name: _as_sql(value) if name in ("commit_interval", "idle_timeout") else value
+        for name, value in settings.model_dump(exclude_unset=True).items()
+    } | {"state_dir": str(settings.state_dir.absolute())}

@@ -1,0 +1,85 @@
+"""`headrace run` on this side of the worker processes: check everything once, then supervise the workers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from headrace.agents.topics import Cluster, ensure_topics
+from headrace.agents.topology import Topology
+from headrace.app.application import App
+from headrace.app.errors import InputError, OutsideError
+from headrace.app.order import WorkerOrder, open_app, worker_config
+from headrace.app.run_progress import shown_progress
+from headrace.app.settings import Settings
+from headrace.app.supervisor import Ending, Supervisor, WorkerProcess
+from headrace.sql.binder import RESULT
+from headrace.sql.physical import Mode
+from headrace.sql.runtime.records import TopicPartition
+
+WORKER_COMMAND = (sys.executable, "-m", "headrace.app.worker")
+
+
+def read_sql(path: Path) -> str:
+    """The text of an SQL file; InputError where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
+
+
+def run_app(path: Path, settings: Settings, ending: Ending) -> int:
+    """Run an SQL file on Kafka until it is stopped, done or given up; the exit code.
+
+    Raises SqlError for the text, KafkaFailure and OutsideError for the cluster and its topics.
+    """
+    text, name = read_sql(path), settings.app or path.stem
+    app = open_app(text, str(path), name, settings)
+    _check_runnable(app)
+    order = WorkerOrder(text, str(path), name, settings, {}, None, slot=0)
+    cluster = Cluster(worker_config(app, order))
+    cluster.reach()
+    ensure_topics(cluster, checked_topology(app, settings, cluster.source_partitions(app.source_topics())))
+    order = replace(order, source_partitions=cluster.source_partitions(app.source_topics()))
+    if ending is Ending.WHEN_DONE:
+        order = replace(order, ends=_ends(cluster, order.source_partitions))
+
+    def worker(slot: int) -> WorkerProcess:
+        return WorkerProcess(WORKER_COMMAND, replace(order, slot=slot).to_json())
+
+    supervisor = Supervisor(worker, settings.workers, ending)
+    if order.ends is None:
+        return supervisor.run()
+    with shown_progress(settings, name, order.ends) as forward:
+        supervisor.forward = forward
+        return supervisor.run()
+
+
+def _check_runnable(app: App) -> None:
+    if any(query.sink.name == RESULT for query in app.logical.queries):
+        raise InputError(
+            "a bare SELECT writes to the terminal, which a running app has not",
+            "name its sink: CREATE STREAM … AS SELECT …; `headrace local` runs it as it is",
+        )
+
+
+def checked_topology(app: App, settings: Settings, source_partitions: Mapping[str, int]) -> Topology:
+    """The topology over the source topics as they are; OutsideError for one that is missing and not declared."""
+    try:
+        return app.topology(Mode(settings.mode), source_partitions, settings.parallelism)
+    except KeyError as error:
+        raise OutsideError(
+            f"source topic {error.args[0]!r} does not exist",
+            hint="create it, or declare its number of partitions: WITH (partitions = …)",
+        ) from error
+
+
+def _ends(cluster: Cluster, source_partitions: Mapping[str, int]) -> Mapping[TopicPartition, int]:
+    """Where a finite run ends: the end offsets of this moment."""
+    return cluster.end_offsets(
+        [TopicPartition(topic, number) for topic, count in source_partitions.items() for number in range(count)]
+    )

@@ -1,0 +1,170 @@
+"""Keeps N worker processes running: starts, restarts with back-off, stops them in order; its exit code is the worst."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import structlog
+
+from headrace.app.errors import ExitCode
+from headrace.app.restarts import CrashHistory, RestartPolicy
+
+STOP_DEADLINE_SECONDS = 30.0
+TAIL_LINES = 20
+READ_BYTES = 65536
+
+
+def to_stderr(output: bytes) -> None:
+    sys.stderr.buffer.write(output)
+    sys.stderr.buffer.flush()
+
+
+log = structlog.get_logger("headrace.supervisor")
+
+
+class Ending(Enum):
+    """What a worker means by exit code 0."""
+
+    WHEN_STOPPED = "it was asked to stop"
+    WHEN_DONE = "its work is done"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """How one worker is started. `order` is written to its stdin as one line, which then stays open: a worker whose
+    stdin ends has lost its supervisor.
+    """
+
+    command: Sequence[str]
+    order: bytes
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs `worker(slot)` for every slot below `workers`. Use once."""
+
+    worker: Callable[[int], WorkerProcess]
+    workers: int
+    ending: Ending
+    policy: RestartPolicy = field(default_factory=RestartPolicy)
+    stop_deadline_seconds: float = STOP_DEADLINE_SECONDS
+    forward: Callable[[bytes], None] = to_stderr
+    """Where the workers' stderr goes."""
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _running: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
+    _deadline: asyncio.TimerHandle | None = None
+
+    def run(self) -> int:
+        """Blocks until all workers are done, told to stop by SIGTERM or SIGINT, or given up."""
+        return asyncio.run(self._supervise())
+
+    async def _supervise(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_by_signal, number)
+        try:
+            codes = await asyncio.gather(*(self._keep(slot) for slot in range(self.workers)))
+        finally:
+            if self._deadline:
+                self._deadline.cancel()
+        return max(codes)
+
+    async def _keep(self, slot: int) -> int:
+        """One worker slot from its first start to its end for good."""
+        loop = asyncio.get_running_loop()
+        history = CrashHistory(self.policy)
+        while not self._stopping.is_set():
+            started = loop.time()
+            code, tail = await self._run_once(slot)
+            if self._stopping.is_set():
+                return _code_when_stopped(code)
+            if code == ExitCode.DONE and self.ending is Ending.WHEN_DONE:
+                return ExitCode.DONE
+            if code in (ExitCode.INPUT, ExitCode.USAGE):  # no restart can mend the SQL or the settings
+                self._stop()
+                return code
+            delay = history.crashed(started, loop.time())
+            if delay is None:
+                log.error("worker keeps failing, giving up", slot=slot, exit=_described(code), last_output=tail)
+                self._stop()
+                return ExitCode.OUTSIDE
+            log.warning("worker ended, restarting", slot=slot, exit=_described(code), delay_seconds=delay)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+        return ExitCode.DONE
+
+    async def _run_once(self, slot: int) -> tuple[int, str]:
+        """Start a worker and wait for its end; returns its exit code and the last lines of its stderr."""
+        how = self.worker(slot)
+        process = await asyncio.create_subprocess_exec(
+            *how.command,
+            stdin=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which passes it on once
+        )
+        assert process.stdin is not None
+        assert process.stderr is not None
+        self._running[slot] = process
+        log.info("worker started", slot=slot, pid=process.pid)
+        if self._stopping.is_set():
+            _send(process, signal.SIGTERM)
+        process.stdin.write(how.order + b"\n")
+        tail = await self._forwarded(process.stderr)
+        code = await process.wait()
+        del self._running[slot]
+        return code, tail
+
+    async def _forwarded(self, stderr: asyncio.StreamReader) -> str:
+        """Pass a worker's stderr on until it ends; returns its last lines."""
+        tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        unfinished = b""
+        while chunk := await stderr.read(READ_BYTES):
+            self.forward(chunk)
+            *lines, unfinished = (unfinished + chunk).split(b"\n")
+            tail.extend(lines)
+            unfinished = unfinished[-READ_BYTES:]
+        return b"\n".join([*tail, unfinished]).decode(errors="replace").strip()
+
+    def _stop_by_signal(self, number: signal.Signals) -> None:
+        if self._stopping.is_set():
+            log.warning("second signal, ending workers at once", signal=number.name)
+            self._kill()
+            return
+        log.info("stopping workers", signal=number.name)
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        for process in self._running.values():
+            _send(process, signal.SIGTERM)
+        self._deadline = asyncio.get_running_loop().call_later(self.stop_deadline_seconds, self._kill)
+
+    def _kill(self) -> None:
+        for slot, process in self._running.items():
+            log.error("worker did not stop in time, killed", slot=slot, pid=process.pid)
+            _send(process, signal.SIGKILL)
+
+
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
+
+
+def _code_when_stopped(code: int) -> int:
+    """A worker that SIGTERM ended before it could listen for it had nothing to lose; any other signal is a failure."""
+    if code == -signal.SIGTERM:
+        return ExitCode.DONE
+    return code if code in list(ExitCode) else ExitCode.OUTSIDE
+
+
+def _described(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else str(code)

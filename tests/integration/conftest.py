@@ -1,0 +1,39 @@
+"""One real broker for all integration tests: started here, never skipped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.app import broker as brokers
+
+
+def pytest_configure() -> None:
+    """An end from outside stops the broker too, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of a broker of this test run; `HEADRACE_TEST_BOOTSTRAP` names one that runs already."""
+    given = os.environ.get("HEADRACE_TEST_BOOTSTRAP")
+    if given:
+        yield given
+        return
+    started = brokers.start(
+        temporary_home(tmp_path_factory.mktemp("broker")),
+        brokers.free_port(),
+        brokers.Security.PLAINTEXT,
+        lambda *_: None,
+    )
+    yield started.address
+    brokers.stop(started)
+
+
+def temporary_home(directory: Path) -> brokers.Home:
+    """A home whose brokers are forgotten with the test run; the jars are the user's."""
+    return brokers.Home(directory, brokers.Home.of_user().jars)
