@@ -1,0 +1,80 @@
+"""The Python API: what notebooks and tests of users rely on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import headrace
+
+SQL = """\
+CREATE STREAM trades (symbol VARCHAR, price DOUBLE, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '1' SECOND);
+CREATE TABLE per_second AS
+SELECT symbol, window_start, COUNT(*) AS n FROM trades GROUP BY symbol WINDOW TUMBLING (at, INTERVAL '1' SECOND);
+"""
+ROWS = [{"symbol": "a", "price": 1.0, "at": at} for at in (0, 500, 1_000, 5_000, 100)]
+
+
+@pytest.mark.parametrize("mode", ["single", "partitioned"])
+def test_local_gives_records_final_values_and_counts(mode: str) -> None:
+    result = headrace.App(SQL, name="trades").local(inputs={"trades": ROWS}, mode=mode, partitions=1)
+    assert result.final("per_second") == {
+        ("a", 0, 1_000): {"symbol": "a", "window_start": 0, "n": 2},
+        ("a", 1_000, 2_000): {"symbol": "a", "window_start": 1_000, "n": 1},
+        ("a", 5_000, 6_000): {"symbol": "a", "window_start": 5_000, "n": 1},
+    }
+    assert [record.timestamp for record in result.records] == [999, 1_999, 5_999]
+    assert result.records[0].key == {"symbol": "a", "window_start": 0, "window_end": 1_000}
+    assert (result.counts.read, result.counts.emitted, result.counts.late) == (5, 3, 1)
+    assert [(letter.query, letter.kind) for letter in result.dead_letters] == [("per_second", "late")]
+
+
+def test_one_app_can_be_run_again() -> None:
+    app = headrace.App(SQL)
+    first = app.local(inputs={"trades": ROWS}, partitions=1)
+    assert app.local(inputs={"trades": ROWS}, partitions=1).records == first.records
+
+
+def test_wrong_sql_raises_sql_error_with_its_problems() -> None:
+    with pytest.raises(headrace.SqlError) as caught:
+        headrace.App(SQL + "SELECT a FROM b; SELECT c FROM d;")
+    assert [problem.message for problem in caught.value.problems] == [
+        "stream or table `b` does not exist",
+        "stream or table `d` does not exist",
+    ]
+
+
+def test_data_frame_is_taken_as_rows() -> None:
+    class Frame:
+        """As much of a DataFrame as is asked of one."""
+
+        def __init__(self, rows: list[dict[str, object]]) -> None:
+            self._rows = rows
+
+        def astype(self, _: type) -> Frame:
+            return self
+
+        def notna(self) -> Frame:
+            return self
+
+        def where(self, _: object, __: object) -> Frame:
+            return self
+
+        def to_dict(self, orient: str) -> list[dict[str, object]]:
+            assert orient == "records"
+            return self._rows
+
+    result = headrace.App(SQL).local(inputs={"trades": Frame(list(ROWS))}, partitions=1)
+    assert result.counts.read == 5
+
+
+def test_import_starts_no_loop_thread_or_client() -> None:
+    code = (
+        "import headrace, sys, threading; "
+        "assert threading.active_count() == 1; "
+        "assert not {'faust', 'aiokafka', 'confluent_kafka', 'rocksdict'} & set(sys.modules); "
+        "headrace.App"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

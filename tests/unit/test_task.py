@@ -1,0 +1,170 @@
+"""Tasks: positions, idleness, the end of finite runs, and what a checkpoint brings back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from headrace.agents.tables import MemoryStore
+from headrace.agents.task import CHECKPOINT_KEY, Task, TaskFactory, TaskSettings, TaskStopped
+from headrace.app.application import App
+from headrace.sql.physical import Mode
+from headrace.sql.runtime.records import MemoryBatch, TopicPartition
+
+SQL = """\
+CREATE STREAM events (k VARCHAR KEY, at TIMESTAMP, WATERMARK FOR at);
+CREATE TABLE windows AS SELECT k, COUNT(*) AS n FROM events GROUP BY k WINDOW TUMBLING (SIZE 1 SECOND);
+"""
+FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
+
+
+def factory(mode: Mode = Mode.SINGLE, sql: str = SQL, *, continue_when_lost: bool = False) -> TaskFactory:
+    app = App(sql, "app")
+    topology = app.topology(mode, {"events": 2})
+    settings = TaskSettings(idle_timeout_s=30.0, continue_when_lost=continue_when_lost)
+    return TaskFactory(app.stages(mode), topology, settings)
+
+
+def open_task(store: MemoryStore, made: TaskFactory | None = None) -> Task:
+    made = made or factory()
+    return made.open(made.topology.tasks[0], store, {})
+
+
+def feed(task: Task, partition: TopicPartition, *times: int, offset: int | None = None) -> None:
+    """Records of key `a` at these event times, at the partition's next offsets."""
+    start = task.next_offsets.get(partition, 0) if offset is None else offset
+    count = len(times)
+    values: list[bytes | None] = [b'{"k":"a","at":%d}' % time for time in times]
+    keys: list[bytes | None] = [b"a"] * count
+    offsets = list(range(start, start + count))
+    task.process(MemoryBatch(*partition, start, start + count, values, keys, [1] * count, offsets, [()] * count))
+
+
+def emitted(task: Task) -> list[tuple[int, int]]:
+    """(window start, count) of every result taken from a task."""
+    return [
+        (json.loads(key or b"")["window_start"], json.loads(value or b"")["n"])
+        for output in task.take_outputs()
+        if output.topic == "windows"
+        for key, value in zip(output.keys, output.values, strict=True)
+    ]
+
+
+def test_window_waits_for_the_slowest_partition() -> None:
+    # partition 0  |--*-------|---*      read to 1500
+    # partition 1  |-*--------|          read to 100: its watermark holds the window [0, 1000) open
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200, 1_500)
+    feed(task, SECOND, 100)
+    assert emitted(task) == []
+    feed(task, SECOND, 1_200)
+    assert emitted(task) == [(0, 2)]
+
+
+def test_idle_partition_stops_holding_windows_open_after_the_timeout() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200, 1_500)
+    task.tick(100.0, [SECOND])
+    task.tick(129.0, [SECOND])
+    assert emitted(task) == []
+    task.tick(130.0, [SECOND])
+    assert emitted(task) == [(0, 1)]
+
+
+def test_partition_that_is_not_read_to_its_end_is_never_idle() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200, 1_500)
+    for now in (100.0, 200.0, 300.0):
+        task.tick(now, [])
+    assert emitted(task) == []
+
+
+def test_row_for_a_window_closed_while_its_partition_was_idle_is_counted_apart() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200, 1_500)
+    task.tick(0.0, [SECOND])
+    task.tick(30.0, [SECOND])
+    assert emitted(task) == [(0, 1)]
+    feed(task, SECOND, 300, 1_600)
+    assert task.counters["windows"].late == 0
+    assert task.counters["windows"].late_after_idle == 1
+    task.end_input(FIRST)
+    task.end_input(SECOND)
+    assert emitted(task) == [(1_000, 2)]
+
+
+def test_checkpoint_brings_back_positions_watermarks_and_open_windows() -> None:
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200, 1_500)
+    feed(task, SECOND, 100)
+    cut = task.cut()
+    assert cut is not None
+    assert cut.changelog[-1][0] == CHECKPOINT_KEY
+    store.apply(cut.changelog, 1)
+    again = open_task(store)
+    assert dict(again.next_offsets) == {FIRST: 2, SECOND: 1}
+    feed(again, SECOND, 1_200)
+    assert emitted(again) == [(0, 2)]
+
+
+def test_nothing_to_commit_makes_no_cut() -> None:
+    task = open_task(MemoryStore())
+    assert task.cut() is None
+    feed(task, FIRST, 200)
+    assert task.cut() is not None
+    assert task.cut() is None
+
+
+def test_closed_window_leaves_only_the_checkpoint_in_the_store() -> None:
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200)
+    feed(task, SECOND, 300)
+    for _ in range(2):
+        cut = task.cut()
+        assert cut is not None
+        store.apply(cut.changelog, 1)
+        task.end_input(FIRST)
+        task.end_input(SECOND)
+    assert [key for key, _ in store.scan(b"", b"\xff\xff")] == [CHECKPOINT_KEY]
+    assert task.ended
+
+
+def test_batch_behind_the_state_stops_the_task() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200)
+    with pytest.raises(TaskStopped, match="read again from offset 0, the state is at 1"):
+        feed(task, FIRST, 200, offset=0)
+
+
+def test_lost_records_stop_the_task_unless_told_to_go_on() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200)
+    with pytest.raises(TaskStopped, match=r"records 1 to 4 were deleted before they were read"):
+        feed(task, FIRST, 300, offset=5)
+    lenient = open_task(MemoryStore(), factory(continue_when_lost=True))
+    feed(lenient, FIRST, 200)
+    feed(lenient, FIRST, 300, offset=5)
+    assert lenient.lost.count == 4
+
+
+def test_state_of_another_query_is_refused_and_reset_named() -> None:
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200)
+    cut = task.cut()
+    assert cut is not None
+    store.apply(cut.changelog, 1)
+    other = factory(sql=SQL.replace("1 SECOND", "2 SECONDS"))
+    with pytest.raises(TaskStopped, match="headrace reset"):
+        open_task(store, other)
+
+
+def test_records_after_the_end_of_a_finite_run_are_refused() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200)
+    task.end_input(FIRST)
+    with pytest.raises(TaskStopped, match="ran --until-end"):
+        feed(task, FIRST, 300)
