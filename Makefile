@@ -41,9 +41,8 @@ format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## baselines: single against partitioned (see benchmarks/README.md)
-	@test -f benchmarks/run.py || { echo "no benchmarks yet" >&2; exit 1; }
-	$(BIN)/python benchmarks/run.py
+bench: $(STAMP) ## workloads Kafka to Kafka, beside a plain Faust agent (see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks.run --reference
 
 torture: $(STAMP) ## workers killed at random for ten minutes
 	@HEADRACE_TEST_TORTURE_SECONDS=600 PYTHON=$(BIN)/python tests/run torture

@@ -1,4 +1,4 @@
-"""Run the workloads and print a table: `python -m benchmarks.run --bootstrap 127.0.0.1:9092 --broker-pid PID`.
+"""Run the workloads and print a table: `make bench`, or `python -m benchmarks.run` with options.
 
 CPU µs per record is user and system time of the whole worker process from its first record batch to its last commit,
 divided by the number of input records. Every run's output is read back and checked. The last column is the same cost
@@ -23,6 +23,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.workloads import WORKLOADS, Workload, records
+from headrace.app import broker as brokers
 
 PARTITIONS = 4
 TOPIC_CONFIG = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
@@ -167,7 +168,7 @@ def reference(options: argparse.Namespace, workload: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", default="127.0.0.1:9092")
+    parser.add_argument("--bootstrap", help="a running broker; without it one is started and stopped again")
     parser.add_argument("--broker-pid", type=int, help="process whose CPU time is the broker's")
     parser.add_argument("--records", type=int, default=2_000_000)
     parser.add_argument("--reference-records", type=int, default=50_000)
@@ -177,6 +178,21 @@ def main() -> None:
     parser.add_argument("--reference", action="store_true", help="measure a plain Faust agent too")
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     options = parser.parse_args()
+    if options.bootstrap:
+        report(options)
+        return
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
+        home = brokers.Home(Path(directory), brokers.Home.of_user().jars)
+        broker = brokers.start(home, brokers.free_port(), brokers.Security.PLAINTEXT, lambda *_: None)
+        options.bootstrap, options.broker_pid = broker.address, broker.pid
+        try:
+            report(options)
+        finally:
+            brokers.stop(broker)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Run and print each workload."""
     print("| workload | CPU µs/record | broker µs/record | records/s | peak MB | in plain loops |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in options.workloads:

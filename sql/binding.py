@@ -485,9 +485,9 @@ def _rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
             left, right = _together(operands, node.span, "compare")
             return e.Case(((e.Comparison("=", left, right), e.Literal(None, left.type)),), left, left.type)
         case "IF":
+            if operands[0].type.kind not in (t.Kind.BOOLEAN, t.Kind.NULL):
+                raise sql_error(f"expected a condition, found {operands[0].type}", node.arguments[0].span)
             condition = coerce(operands[0], t.BOOLEAN, node.span)
-            if condition.type.kind is not t.Kind.BOOLEAN:
-                raise sql_error(f"expected a condition, found {condition.type}", node.arguments[0].span)
             then, otherwise = _together(operands[1:], node.span, "mix")
             return e.Case(((condition, then),), otherwise, otherwise.type)
         case _:

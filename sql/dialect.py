@@ -6,16 +6,18 @@ plain call by name (sqlglot's own table of functions is empty), because the mean
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import ParseError
 from sqlglot.parser import SENTINEL_NONE, Parser
 from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer
 
 from headrace.sql import syntax, tree
-from headrace.sql.errors import Span, SqlError, did_you_mean, sql_error
+from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG
 
 DURATION_UNITS_MS = {
@@ -27,6 +29,7 @@ DURATION_UNITS_MS = {
     **dict.fromkeys(("W", "WEEK", "WEEKS"), 604_800_000),
 }
 _EMIT = TokenType.CLUSTER_BY  # a token type this dialect has no other use for, spent on EMIT
+_PLAIN_WORDS = ("SESSION", "CLUSTER BY")  # keywords of sqlglot's that are none here
 _OTHER_WINDOWS = ("HOPPING", "HOP", "SLIDING", "SESSION", "CUMULATE", "ROWS")
 _WINDOW_FUNCTIONS = ("TUMBLE", *_OTHER_WINDOWS)
 _EMIT_WORDS = {
@@ -36,6 +39,7 @@ _EMIT_WORDS = {
 }
 
 N = TypeVar("N", bound=exp.Expr | None)
+T = TypeVar("T")
 
 
 def token_span(token: Token) -> Span:
@@ -55,10 +59,28 @@ class HeadraceTokenizer(Tokenizer):
     IDENTIFIERS: ClassVar = ['"', "`"]
     COMMANDS: ClassVar = set()
     KEYWORDS: ClassVar = {
-        **{word: kind for word, kind in Tokenizer.KEYWORDS.items() if word != "SESSION"},  # a window function here
+        **{word: kind for word, kind in Tokenizer.KEYWORDS.items() if word not in _PLAIN_WORDS},
         **dict.fromkeys(_EMIT_WORDS, _EMIT),
         "EMIT": _EMIT,
     }
+
+
+class MistakeError(ParseError):
+    """Text that cannot be read, while sqlglot may still try another way to read it."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message, [{"description": problem.message}])
+        self.problem = problem
+
+
+def _reworded(message: str) -> str:
+    """sqlglot's words for a mistake, without the names of its classes."""
+    if message.startswith("Required keyword"):
+        return "expected an expression"
+    text = message.partition(" but got ")[0].rstrip(".").removesuffix(" ()")
+    for word in ("Expecting ", "Expected "):
+        text = f"expected {text.removeprefix(word)}" if text.startswith(word) else text
+    return text
 
 
 class HeadraceParser(Parser):
@@ -72,15 +94,28 @@ class HeadraceParser(Parser):
         **Parser.QUERY_MODIFIER_PARSERS,
         TokenType.WINDOW: lambda self: self._parse_grouping_window(),
         _EMIT: lambda self: (EMIT_ARG, self._parse_emit()),
-        TokenType.PARTITION_BY: lambda self: self._refuse_partition_by(),
+        TokenType.PARTITION_BY: lambda self: self._refuse_clause("PARTITION BY"),
+        TokenType.MATCH_RECOGNIZE: lambda self: self._refuse_clause("MATCH_RECOGNIZE"),
     }
     QUERY_MODIFIER_TOKENS: ClassVar = set(QUERY_MODIFIER_PARSERS)
 
     def raise_error(self, message: str, token: Token = SENTINEL_NONE) -> None:
-        """Every mistake is an SqlError at its token."""
+        """A mistake at its token; sqlglot may still find that the text can be read in another way."""
         token = token or self._curr or self._prev
         found = f", found `{token.text}`" if token is self._curr and token else ""
-        raise sql_error(f"{message.rstrip('.').removesuffix(' ()')}{found}", token_span(token) if token else None)
+        raise MistakeError(Problem(f"{_reworded(message)}{found}", token_span(token) if token else None))
+
+    def _parse_csv(self, parse_method: Callable[[], T | None], sep: TokenType = TokenType.COMMA) -> list[T]:
+        """A list, with something behind each of its commas (sqlglot lets them stand alone)."""
+        first = parse_method()
+        items = [first] if first is not None else []
+        while self._match(sep):
+            item = parse_method()
+            if item is None or first is None:
+                self.raise_error("expected an expression")
+            else:
+                items.append(item)
+        return items
 
     # Statements
 
@@ -110,17 +145,17 @@ class HeadraceParser(Parser):
     def _parse_create_relation(self, first: Token) -> syntax.CreateRelation | syntax.CreateAs:
         if self._match(TokenType.OR) and self._match_text_seq("REPLACE"):
             raise sql_error("CREATE OR REPLACE is not supported yet", self._span_from(first))
-        is_view = False
+        is_view = bool(self._match_text_seq("MATERIALIZED", "VIEW"))  # RisingWave's CREATE TABLE … AS
         if self._match_text_seq("STREAM"):
             kind = syntax.RelationKind.STREAM
-        elif self._match(TokenType.TABLE):
-            kind = syntax.RelationKind.TABLE
-        elif is_view := bool(self._match_text_seq("MATERIALIZED", "VIEW")):  # RisingWave's CREATE TABLE … AS
+        elif is_view or self._match(TokenType.TABLE):
             kind = syntax.RelationKind.TABLE
         else:
+            if not self._curr:
+                raise self._expected("STREAM or TABLE")
             raise sql_error(
                 f"CREATE {self._curr.text.upper()} is not supported yet",
-                token_span(self._curr or first),
+                token_span(self._curr),
                 "CREATE STREAM and CREATE TABLE are",
             )
         if self._match_text_seq("IF", "NOT", "EXISTS"):
@@ -250,10 +285,16 @@ class HeadraceParser(Parser):
 
     def _parse_query(self) -> syntax.Select:
         first = self._curr
-        parsed = self._parse_select()
+        if self._match(TokenType.WITH, advance=False):
+            raise sql_error("WITH (a common table expression) is not supported yet", token_span(first))
+        if self._match(TokenType.L_PAREN, advance=False):
+            raise sql_error("a query in parentheses is not supported yet", token_span(first))
+        parsed = self._parse_query_modifiers(self._parse_select())
         if parsed is None:
-            self.raise_error("expected SELECT")
-        return tree.convert_select(self._parse_query_modifiers(parsed), self._span_from(first))
+            raise self._expected("SELECT")
+        if self._curr and not parsed.args.get("from_"):  # what stopped the reading, not that FROM is missing
+            self.raise_error("expected the end of the statement")
+        return tree.convert_select(parsed, self._span_from(first))
 
     def _parse_emit(self) -> exp.Expr:
         token = self._curr
@@ -263,8 +304,8 @@ class HeadraceParser(Parser):
             raise sql_error("expected CHANGES, FINAL or ON WINDOW CLOSE after EMIT", token_span(self._curr or token))
         return tree.holder(_EMIT_WORDS[words])
 
-    def _refuse_partition_by(self) -> NoReturn:
-        raise sql_error("PARTITION BY is not supported yet", token_span(self._curr))
+    def _refuse_clause(self, name: str) -> NoReturn:
+        raise sql_error(f"{name} is not supported yet", token_span(self._curr))
 
     def _parse_grouping_window(self) -> tuple[str, exp.Expr]:
         first = self._curr
@@ -312,8 +353,8 @@ class HeadraceParser(Parser):
         elif first and first.text.upper() in _WINDOW_FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
             parsed = self._parse_window_function(first)
         else:
-            parsed = super()._parse_table(*arguments, **options)
-            return _placed(parsed, first) if isinstance(parsed, exp.Subquery) else parsed
+            table = super()._parse_table(*arguments, **options)
+            return _placed(table, first) if isinstance(table, exp.Subquery) else table
         parsed.set("alias", self._parse_table_alias())
         return parsed
 

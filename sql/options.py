@@ -85,7 +85,7 @@ def canonical(entry: syntax.Option, known: tuple[str, ...], what: str) -> str:
         )
     if key not in known:
         hint = did_you_mean(key, known) or ""
-        every = f"known: {', '.join(known)}"
+        every = f"known: {', '.join(dict.fromkeys(known))}"
         hint = every if hint == every else f"{hint} {every}".strip()
         raise sql_error(f"unknown {what} `{entry.key}`", entry.span, hint)
     return key

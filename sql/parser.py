@@ -7,7 +7,7 @@ from itertools import pairwise
 from sqlglot.errors import ErrorLevel, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from headrace.sql.dialect import Headrace, HeadraceParser
+from headrace.sql.dialect import Headrace, HeadraceParser, MistakeError
 from headrace.sql.errors import Problem, Span, SqlError, sql_error
 from headrace.sql.syntax import Statement
 
@@ -60,9 +60,13 @@ def _parse_one(tokens: list[Token], text: str) -> Statement:
     parser = HeadraceParser(dialect=Headrace, error_level=ErrorLevel.IMMEDIATE)
     whole = Span(tokens[0].start, tokens[-1].end + 1)
     try:
-        (statement,) = parser.parse(tokens, text)
+        parsed = parser.parse(tokens, text)
+    except MistakeError as mistake:
+        raise SqlError((mistake.problem,)) from None
     except SqlglotError as error:
         raise sql_error(str(error).splitlines()[0], whole) from None
     except RecursionError:
         raise sql_error("the statement is nested too deeply", whole) from None
-    return statement  # type: ignore[return-value]
+    if len(parsed) != 1:  # sqlglot leaves out what only stands inside of a block of statements
+        raise sql_error(f"a statement cannot start with `{tokens[0].text}`", whole)
+    return parsed[0]  # type: ignore[return-value]

@@ -55,13 +55,16 @@ def span_of(node: exp.Expr, otherwise: Span) -> Span:
 
 def duration_ms(text: str, unit: str, span: Span) -> int:
     """Milliseconds of an amount and a unit (`5`, `MINUTES`); SqlError where it is none, or not positive."""
-    name = unit.strip().upper()
+    unit = unit.strip()
+    if not unit:
+        raise sql_error(f"`{text}` needs a unit of time", span, f"known: {', '.join(_UNITS_MS)}")
+    name = unit.upper()
     name = _SHORT_UNITS.get(name, name)
     name = _SHORT_UNITS.get(name.removesuffix("S"), name.removesuffix("S"))
     if name in ("MONTH", "YEAR", "QUARTER"):
         raise sql_error("intervals of months and years are not supported yet", span)
     if name not in _UNITS_MS:
-        raise sql_error(f"`{unit or text}` is not a unit of time", span, did_you_mean(unit, _UNITS_MS))
+        raise sql_error(f"`{unit}` is not a unit of time", span, did_you_mean(unit, _UNITS_MS))
     try:
         amount = Decimal(text) * _UNITS_MS[name]
     except InvalidOperation:
@@ -119,6 +122,8 @@ def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
         if kind is exp.DType.USERDEFINED:
             name = str(node.args.get("kind") or name)
         raise sql_error(f"type {name} is not supported yet", span, did_you_mean(name, TYPE_NAMES))
+    if arguments and not (kind is exp.DType.TIMESTAMP and arguments == [3]):
+        raise sql_error(f"{_TYPES[kind]} with a length or precision is not supported yet", span, "leave it out")
     return _TYPES[kind], kind in (exp.DType.UINT, exp.DType.UBIGINT)
 
 
@@ -252,6 +257,8 @@ def _in(node: exp.Expr, span: Span) -> syntax.Expression:
     for argument in ("query", "unnest", "field"):
         if node.args.get(argument):
             return refuse("IN with a subquery", span)
+    if not node.expressions:
+        raise sql_error("IN needs a value", span)
     items = tuple(convert_expression(item, span) for item in node.expressions)
     return syntax.InList(convert_expression(node.this, span), items, span)
 
@@ -374,21 +381,20 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
 
 _CLAUSES = {"expressions", "from_", "where", "group", "having", GROUPING_WINDOW_ARG, EMIT_ARG}
 _CLAUSE_NAMES = {
-    "with_": "WITH (a common table expression)",
     "distinct": "SELECT DISTINCT",
     "joins": "JOIN",
     "laterals": "LATERAL",
     "order": "ORDER BY",
     "limit": "LIMIT",
     "offset": "OFFSET",
-    "windows": "a named window",
     "qualify": "QUALIFY",
     "into": "SELECT INTO",
     "pivots": "PIVOT",
     "sample": "TABLESAMPLE",
-    "match": "MATCH_RECOGNIZE",
     "locks": "FOR UPDATE",
-    "hint": "a hint",
+    "version": "FOR SYSTEM_TIME",
+    "db": "a name of two parts in FROM",
+    "kind": "SELECT AS",
 }
 
 
@@ -396,8 +402,6 @@ def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
     """A parsed SELECT as Headrace syntax; each clause consumed or refused by name."""
     if isinstance(node, exp.SetOperation):
         raise sql_error(f"{type(node).__name__.upper()} is not supported yet", around)
-    if isinstance(node, exp.Subquery):
-        raise sql_error("a query in parentheses is not supported yet", around)
     if not isinstance(node, exp.Select):
         raise sql_error("expected SELECT", around)
     if problems := _unknown_clauses(node, around):
@@ -405,6 +409,8 @@ def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
     source = node.args.get("from_")
     if source is None:
         raise sql_error("a query needs FROM", around)
+    if not node.expressions:
+        raise sql_error("a query needs columns", around, "SELECT * takes all")
     window = node.args.get(GROUPING_WINDOW_ARG)
     emit = node.args.get(EMIT_ARG)
     where, having = node.args.get("where"), node.args.get("having")
@@ -439,16 +445,25 @@ def _select_item(node: exp.Expr, around: Span) -> syntax.SelectItem:
     return syntax.SelectItem(convert_expression(node, span), None, span)
 
 
+_GROUPINGS: dict[type[exp.Expr], str] = {
+    exp.Cube: "CUBE",
+    exp.Rollup: "ROLLUP",
+    exp.GroupingSets: "GROUPING SETS",
+}
+
+
 def _group_by(node: exp.Expr | None, around: Span) -> tuple[syntax.Expression, ...] | None:
     if node is None:
         return None
     for argument, value in node.args.items():
         if value and argument != "expressions":
             raise sql_error(f"GROUP BY {argument.replace('_', ' ').upper()} is not supported yet", around)
+    if not node.expressions:
+        raise sql_error("GROUP BY needs an expression", around)
     flat: list[syntax.Expression] = []
     for item in node.expressions:
-        if isinstance(item, (exp.Cube, exp.Rollup, exp.GroupingSets)):
-            raise sql_error(f"{type(item).__name__.upper()} is not supported yet", span_of(item, around))
+        if type(item) in _GROUPINGS:
+            raise sql_error(f"{_GROUPINGS[type(item)]} is not supported yet", span_of(item, around))
         if isinstance(item, exp.Tuple):
             raise sql_error("a row in GROUP BY is not supported yet", span_of(item, around))
         flat.append(convert_expression(item, around))

@@ -117,6 +117,8 @@ class ExpressionWriter:
                 return f"({self.true(expression.left)} {expression.operator.lower()} {self.true(expression.right)})"
             case e.Not():
                 return self.false(expression.operand)
+            case e.IsNull(operand=e.Literal() as literal):
+                return repr(literal.value is None)
             case e.IsNull():
                 return f"{self.value(expression.operand)} is None"
             case e.IsTruth():
@@ -141,6 +143,8 @@ class ExpressionWriter:
                 return f"({self.false(expression.left)} {operator} {self.false(expression.right)})"
             case e.Not():
                 return self.true(expression.operand)
+            case e.IsNull(operand=e.Literal() as literal):
+                return repr(literal.value is not None)
             case e.IsNull():
                 return f"{self.value(expression.operand)} is not None"
             case e.IsTruth():

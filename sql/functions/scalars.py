@@ -214,7 +214,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
             Signature((DOUBLE, "integer"), DOUBLE, "round_double({*})", (round_double,), optional=1),
         ),
         "The value rounded to a number of digits after the point (0 if left out), halves away from zero.",
-        (("ROUND(2.5E0)", "3.0E0"), ("ROUND(1.25, 1)", "1.30"), ("ROUND(-2.5E0)", "-3.0E0")),
+        (("ROUND(2.5E0)", "3.0E0"), ("ROUND(-1.55)", "-2.00"), ("ROUND(1.25, 1)", "1.30"), ("ROUND(-2.5E0)", "-3.0E0")),
     ),
     _one("SIGN", Signature(("number",), INT, "sign({0})", (sign,)), "-1, 0 or 1.", ("SIGN(-2)", "-1")),
     _one(

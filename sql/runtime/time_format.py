@@ -83,6 +83,10 @@ def _parts(pattern: str) -> list[tuple[str, bool]]:
     for part, literal in parts:
         if not literal and part not in _FIELDS and part[0] not in "SXZ":
             raise RecordError("pattern", f"`{part}` is not known in a time format; known: yyyy MM dd HH mm ss S X Z")
+    fields = ["zone" if part[0] in "XZ" else part[0] for part, literal in parts if not literal]
+    repeated = next((part for part, literal in parts if not literal and fields.count(part[0]) > 1), None)
+    if repeated is not None or fields.count("zone") > 1:
+        raise RecordError("pattern", f"`{repeated or 'X'}` stands twice in a time format")
     return parts
 
 

@@ -169,15 +169,19 @@ def parse_boolean(text: str) -> bool:
     raise RecordError("cast", f"'{text}' is not a BOOLEAN")
 
 
-def parse_bigint(text: str) -> int:
+def _parse_integer(text: str, wanted: str) -> int:
     stripped = text.strip()
     if not stripped.isascii() or not _INTEGER.fullmatch(stripped):
-        raise RecordError("cast", f"'{text}' is not a BIGINT")
-    return in_bigint(int(stripped)) if len(stripped) <= 40 else overflow("BIGINT")
+        raise RecordError("cast", f"'{text}' is not {wanted}")
+    return int(stripped) if len(stripped) <= 40 else overflow("BIGINT")
+
+
+def parse_bigint(text: str) -> int:
+    return in_bigint(_parse_integer(text, "a BIGINT"))
 
 
 def parse_int(text: str) -> int:
-    return in_int(parse_bigint(text))
+    return in_int(_parse_integer(text, "an INT"))
 
 
 def parse_double(text: str) -> float:

@@ -1,0 +1,413 @@
+"""Writes the generated parts of README.md and docs/*.md: `python docs/generate.py`.
+
+Generated are the tables between `<!-- generated: NAME -->` and `<!-- end -->`, the output of every ```console run```
+session, and the output of every ```python run``` block (the ```text``` block that follows it). So what the docs show
+is what the code does; tests/unit/test_docs.py checks that nothing is out of date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from headrace import App, SqlError
+from headrace.app import settings as s
+from headrace.app.cli import run_command
+from headrace.sql import options as o
+from headrace.sql.binding import show_signature
+from headrace.sql.functions import aggregates, scalars
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))
+BLOCK = re.compile(r"^```(?P<info>[a-z]+[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+REWRITTEN = {
+    "COALESCE": ("COALESCE(any, …)", "The first operand that is not NULL."),
+    "IFNULL": ("IFNULL(any, any)", "COALESCE of two operands."),
+    "NVL": ("NVL(any, any)", "COALESCE of two operands."),
+    "NULLIF": ("NULLIF(any, any)", "The first operand; NULL where both are equal."),
+    "IF": ("IF(BOOLEAN, any, any)", "The second operand where the first is TRUE, else the third."),
+    "MOD": ("MOD(number, number)", "The remainder, as the operator `%`."),
+}
+OPTIONS = {
+    "topic": "the Kafka topic; default: the lower-case name of the stream or table",
+    "format": "form of the values",
+    "key_format": "form of the record keys: `kafka` is plain text for one column, `json` always JSON",
+    "partitions": "of a source: the topic is created with so many where it does not exist; of a sink: created with so "
+    "many (default: the parallelism)",
+    "replicas": "replicas of a topic that Headrace creates; default: 3, or the number of brokers if that is less",
+    "timestamp": "the column that is the event time, with a delay of 0; the same as `WATERMARK FOR column`",
+    "timestamp_format": "of a source: pattern of a VARCHAR event time; of a sink: form in which every TIMESTAMP is "
+    "written (default: epoch milliseconds)",
+    "start_from": "where a partition that the app never read is begun",
+    "connector": "accepted for Flink's texts",
+    "retention": "how long a sink topic that Headrace creates keeps records (`7d`, `12 hours`); default: no limit",
+    "key_in_value": "`false` leaves the key columns out of the value",
+    "changes": "with EMIT CHANGES: a record for every change, or the newest row of each changed group per commit",
+    "on_error": "what a bad record does: dead letter, nothing (counted), or the end of the worker",
+    "late": "whether a late record goes to the dead-letter topic; it is counted in both cases",
+    "emit": "what a windowed query without EMIT does; default: `final`",
+    "parallelism": "number of partitions after a re-key; default: the largest source partition count",
+    "idle_timeout": "silence after which a source partition that was read to its end holds no window open (`30s`)",
+}
+FLAGS = {
+    "bootstrap_servers": "all commands",
+    "log_format": "all commands",
+    "log_level": "all commands",
+    "app": "`check` `explain` `local` `run` `topics` `reset`",
+    "mode": "`explain` `local` `run` `topics` `reset`",
+    "workers": "`run`",
+    "parallelism": "`local` `run` `topics` `reset`",
+}
+TYPES = (
+    ("BOOLEAN", ("BOOL",), "true, false", "the same"),
+    ("INT", ("INTEGER", "INT4"), "a number without fraction, 32 bits", "a number"),
+    ("BIGINT", ("LONG",), "a number without fraction, 64 bits", "a number"),
+    ("DOUBLE", ("FLOAT", "REAL", "DOUBLE PRECISION"), "a number", "a number"),
+    (
+        "DECIMAL(10, 2)",
+        ("NUMERIC(10, 2)", "DEC(10, 2)"),
+        "a number or a string, no digit lost; up to 38 digits",
+        "a number with all digits of the scale",
+    ),
+    ("VARCHAR", ("STRING", "TEXT"), "a string", "a string"),
+    (
+        "TIMESTAMP",
+        ("TIMESTAMP(3)",),
+        "epoch milliseconds, or ISO-8601 text (UTC where it names no zone)",
+        "epoch milliseconds, or as `timestamp_format` says",
+    ),
+    ("DATE", (), "text such as `2026-01-05`", "the same"),
+)
+"""Type, other names, how it is read from JSON and written."""
+SOURCE = """CREATE STREAM s (k VARCHAR, n BIGINT, b BOOLEAN, t TIMESTAMP,
+  WATERMARK FOR t AS t - INTERVAL '5' SECOND) WITH (topic = 's');
+"""
+REFUSED = (
+    ("joins", "SELECT a.k FROM s a JOIN s b ON a.k = b.k"),
+    ("subqueries in FROM", "SELECT k FROM (SELECT k FROM s) q"),
+    ("subqueries in expressions", "SELECT k FROM s WHERE k IN (SELECT k FROM s)"),
+    ("EXISTS", "SELECT k FROM s WHERE EXISTS (SELECT k FROM s)"),
+    ("UNION and other set operations", "SELECT k FROM s UNION ALL SELECT k FROM s"),
+    ("SELECT DISTINCT", "SELECT DISTINCT k FROM s"),
+    ("ORDER BY", "SELECT k FROM s ORDER BY k"),
+    ("LIMIT", "SELECT k FROM s LIMIT 3"),
+    ("OFFSET", "SELECT k FROM s OFFSET 3"),
+    ("OVER", "SELECT SUM(n) OVER (PARTITION BY k) AS total FROM s"),
+    ("QUALIFY", "SELECT k FROM s QUALIFY n = 1"),
+    ("PARTITION BY", "SELECT k FROM s PARTITION BY k"),
+    (
+        "hopping windows",
+        "SELECT k, COUNT(*) AS c FROM s WINDOW HOPPING (SIZE 1 MINUTE, ADVANCE BY 10 SECONDS) GROUP BY k",
+    ),
+    (
+        "hopping windows, Flink's way",
+        "SELECT k, COUNT(*) AS c FROM s GROUP BY k, HOP(t, INTERVAL '1' MINUTE, INTERVAL '2' MINUTE)",
+    ),
+    ("sliding windows", "SELECT k, COUNT(*) AS c FROM s GROUP BY k WINDOW SLIDING (1m, 10s)"),
+    ("session windows", "SELECT k, COUNT(*) AS c FROM s GROUP BY k WINDOW SESSION (1m)"),
+    (
+        "CUMULATE",
+        (
+            "SELECT k, COUNT(*) AS c FROM TABLE(CUMULATE(TABLE s, DESCRIPTOR(t), INTERVAL '1' MINUTE, INTERVAL '1' HOUR"
+            ")) GROUP BY window_start, k"
+        ),
+    ),
+    (
+        "window offsets",
+        (
+            "SELECT k, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(t), INTERVAL '1' HOUR, INTERVAL '5' MINUTE))"
+            " GROUP BY window_start, k"
+        ),
+    ),
+    (
+        "ksqlDB's window retention",
+        "SELECT k, COUNT(*) AS c FROM s WINDOW TUMBLING (SIZE 1 MINUTE, RETENTION 1 DAY) GROUP BY k",
+    ),
+    (
+        "a window on another column than the event time",
+        "SELECT k, COUNT(*) AS c FROM s GROUP BY k WINDOW TUMBLING (n, 1m)",
+    ),
+    ("FILTER of an aggregate", "SELECT COUNT(*) FILTER (WHERE b) AS c FROM s"),
+    ("DISTINCT in SUM and AVG", "SELECT SUM(DISTINCT n) AS total FROM s"),
+    ("ORDER BY in an aggregate", "SELECT LAST_VALUE(n ORDER BY t) AS newest FROM s"),
+    ("WITHIN GROUP", "SELECT LISTAGG(k) WITHIN GROUP (ORDER BY t) AS ks FROM s"),
+    ("other aggregate functions", "SELECT STDDEV(n) AS deviation FROM s"),
+    ("ROLLUP, CUBE", "SELECT k, COUNT(*) AS c FROM s GROUP BY ROLLUP (k)"),
+    (
+        "GROUP BY of an updating table",
+        "CREATE TABLE c AS SELECT k, COUNT(*) AS c FROM s GROUP BY k; SELECT c, COUNT(*) AS n FROM c GROUP BY c",
+    ),
+    ("reading a table with a primary key", "CREATE TABLE u (id INT PRIMARY KEY, name VARCHAR); SELECT name FROM u"),
+    (
+        "a second writer of a table",
+        (
+            "CREATE TABLE c AS SELECT k, COUNT(*) AS c FROM s GROUP BY k; "
+            "INSERT INTO c SELECT k, COUNT(*) AS c FROM s GROUP BY k"
+        ),
+    ),
+    ("the time of day", "SELECT NOW() AS moment FROM s"),
+    ("pseudo-columns", "SELECT _timestamp FROM s"),
+    ("user-defined functions", "CREATE FUNCTION f AS 'module.f'"),
+    ("element access", "SELECT k[1] AS first FROM s"),
+    ("access to a field of a JSON text", "SELECT k -> 'a' AS a FROM s"),
+    ("intervals of months and years", "SELECT t + INTERVAL '1' MONTH AS later FROM s"),
+    ("AT TIME ZONE", "SELECT t AT TIME ZONE 'Europe/Berlin' AS there FROM s"),
+    ("patterns that are not constant", "SELECT k FROM s WHERE k LIKE k"),
+    ("regular expressions", "SELECT k FROM s WHERE k SIMILAR TO 'a+'"),
+    ("bit operators", "SELECT n & 1 AS odd FROM s"),
+    ("ARRAY", "CREATE STREAM z (a ARRAY<INT>)"),
+    ("MAP", "CREATE STREAM z (a MAP<VARCHAR, INT>)"),
+    ("STRUCT", "CREATE STREAM z (a STRUCT<b INT>)"),
+    ("BYTES", "CREATE STREAM z (a BYTES)"),
+    ("TIME", "CREATE STREAM z (a TIME)"),
+    ("JSON", "CREATE STREAM z (a JSON)"),
+    ("TIMESTAMP WITH TIME ZONE", "CREATE STREAM z (a TIMESTAMP WITH TIME ZONE)"),
+    ("SMALLINT, TINYINT", "CREATE STREAM z (a SMALLINT)"),
+    ("a length of VARCHAR", "CREATE STREAM z (a VARCHAR(20))"),
+    ("columns found by looking at the data", "CREATE STREAM z WITH (topic = 'z')"),
+    ("Avro, Protobuf and other formats", "CREATE STREAM z (a INT) WITH (format = 'avro')"),
+    ("INSERT INTO … VALUES", "INSERT INTO s VALUES ('a', 1, TRUE, NULL)"),
+    ("an INTERVAL as a column", "SELECT INTERVAL '1' DAY AS day FROM s"),
+    ("CREATE OR REPLACE", "CREATE OR REPLACE STREAM z AS SELECT k FROM s"),
+    ("IF NOT EXISTS", "CREATE STREAM IF NOT EXISTS z AS SELECT k FROM s"),
+    ("CREATE VIEW", "CREATE VIEW v AS SELECT k FROM s"),
+    ("DROP", "DROP STREAM s"),
+    ("SHOW", "SHOW STREAMS"),
+    ("DESCRIBE", "DESCRIBE s"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block of a page: the words after the backticks, and what stands in it."""
+
+    info: str
+    body: str
+
+    @property
+    def file(self) -> str | None:
+        """Name of the file that the block stands for, in sessions of the same page."""
+        found = re.search(r"\bfile=(\S+)", self.info)
+        return found[1] if found else None
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    return [Block(match["info"], match["body"]) for match in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+
+
+def rendered(page: Path) -> str:
+    """The page as it should be."""
+    text = page.read_text(encoding="utf-8")
+    text = SECTION.sub(lambda match: f"{match['begin']}\n{SECTIONS[match['name']]()}\n{match['end']}", text)
+    with _folder(blocks(page)):
+        output = ""
+
+        def render(match: re.Match[str]) -> str:
+            nonlocal output
+            info, body = match["info"], match["body"]
+            if info == "console run":
+                body = "".join(f"$ {command}\n{session(command)}" for command in commands(body))
+            elif info == "python run":
+                output = executed(body)
+            elif info == "text output":
+                body = output
+            return f"```{info}\n{body}```"
+
+        return BLOCK.sub(render, text)
+
+
+# Sessions
+
+
+def commands(body: str) -> Iterator[str]:
+    """The command lines of a session."""
+    return (line.removeprefix("$ ") for line in body.splitlines() if line.startswith("$ "))
+
+
+def session(command: str) -> str:
+    """What a command line prints. Understood are `headrace …`, `| head -N` behind it, and `echo $?`."""
+    if command == "echo $?":
+        return f"{session.last}\n"  # type: ignore[attr-defined]
+    line, _, cut = command.partition(" | head -")
+    program, *arguments = shlex.split(line)
+    assert program == "headrace", f"only headrace can be shown: {command}"
+    with _captured() as (out, err):
+        session.last = run_command(arguments)  # type: ignore[attr-defined]
+    lines = _text(out).splitlines(keepends=True)
+    return "".join(lines[: int(cut)] if cut else lines) + _text(err)
+
+
+def executed(code: str) -> str:
+    """What a piece of Python prints."""
+    with _captured() as (out, _):
+        exec(compile(code, "<docs>", "exec"), {"__name__": "docs"})  # the code is the page's own
+    return _text(out)
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield out, err
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
+
+
+@contextlib.contextmanager
+def _folder(page: list[Block]) -> Iterator[None]:
+    """A folder like the root of the repository, with the page's files in it, and no settings from outside."""
+    outside = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("HEADRACE_")}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("examples").symlink_to(ROOT / "examples")
+        for block in page:
+            if block.file is not None:
+                Path(block.file).write_text(block.body, encoding="utf-8")
+        try:
+            yield
+        finally:
+            os.environ.update(outside)
+
+
+# Tables
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def scalar_functions() -> str:
+    rows: list[tuple[str, ...]] = []
+    for function in sorted(scalars.FUNCTIONS, key=lambda each: each.name):
+        signatures = dict.fromkeys(show_signature(function.name, signature) for signature in function.signatures)
+        aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
+        examples = "<br>".join(f"`{call}` is `{result}`" for call, result in function.examples)
+        rows.append(("<br>".join(map(_code, signatures)), function.doc + aliases, examples))
+    rows += [(_code(signature), doc, "") for signature, doc in REWRITTEN.values()]
+    return table(("function", "gives", "examples"), rows)
+
+
+def aggregate_functions() -> str:
+    rows: list[tuple[str, ...]] = []
+    for function in aggregates.FUNCTIONS:
+        operand = "number" if function.numeric else "any"
+        aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
+        calls = f"`COUNT(*)`<br>`COUNT({operand})`" if function.name == "COUNT" else f"`{function.name}({operand})`"
+        rows.append((calls, function.doc + aliases))
+    return table(("function", "gives"), rows)
+
+
+def with_options() -> str:
+    rows: list[tuple[str, ...]] = []
+    for name in dict.fromkeys((*o.SOURCE_OPTIONS, *o.SINK_OPTIONS)):
+        synonyms = [synonym for synonym, meant in o._SYNONYMS.items() if meant == name]
+        where = [what for what, known in (("source", o.SOURCE_OPTIONS), ("sink", o.SINK_OPTIONS)) if name in known]
+        also = ", ".join(map(_code, synonyms))
+        rows.append((_code(name), also, ", ".join(where), _values(name), OPTIONS[name]))
+    return table(("option", "also written", "of a", "values", "meaning"), rows)
+
+
+def set_options() -> str:
+    return table(("setting", "values", "meaning"), [(_code(name), _values(name), OPTIONS[name]) for name in o.SETTINGS])
+
+
+def _values(name: str) -> str:
+    if name in o._VALUES:
+        return ", ".join(map(_code, o._VALUES[name]))
+    return "a number from 1" if name in o._COUNTS else "text"
+
+
+def types() -> str:
+    rows: list[tuple[str, ...]] = []
+    for name, synonyms, reads, writes in TYPES:
+        assert all(_type(synonym) == _type(name) for synonym in synonyms)
+        rows.append((_code(name), ", ".join(map(_code, synonyms)), reads, writes))
+    return table(("type", "also", "read from JSON", "written as"), rows)
+
+
+def _type(declared: str) -> object:
+    """The type that a declaration stands for."""
+    app = App(f"CREATE STREAM s (c {declared}); SELECT c FROM s")
+    return app.logical.queries[0].node.columns[0].type
+
+
+def refused() -> str:
+    return table(("feature", "what you are told"), [(name, _code(refusal(sql))) for name, sql in REFUSED])
+
+
+def refusal(sql: str) -> str:
+    """The message with which a text is refused."""
+    try:
+        App(SOURCE + sql)
+    except SqlError as error:
+        return error.problems[0].message.replace("`", "'")
+    raise AssertionError(f"is not refused any more: {sql}")
+
+
+def settings() -> str:
+    rows: list[tuple[str, ...]] = []
+    for name, field in s.Settings.model_fields.items():
+        if name == "kafka":
+            continue
+        default = _default(field.default)
+        doc = field.description or {"log_format": "Form of the log.", "log_level": "Least level that is logged."}[name]
+        if name in s.UNAVAILABLE:
+            default, doc = "", "Not there yet: refused when given."
+        if name == "guarantee":
+            doc = "What a crash may do. Only `at_least_once` so far; `exactly_once` is refused."
+        values = getattr(field.annotation, "__members__", None)
+        choices = f" ({', '.join(map(str, values.values()))})" if values and name != "guarantee" else ""
+        rows.append((_code(name), _code(default) if default else "", doc.rstrip(".") + choices, FLAGS.get(name, "")))
+    return table(("setting", "default", "meaning", "a flag of"), rows)
+
+
+def _default(value: Any) -> str:
+    if hasattr(value, "total_seconds"):
+        seconds = value.total_seconds()
+        return f"{seconds:.0f}s" if seconds >= 1 else f"{seconds * 1000:.0f}ms"
+    return "" if value is None else str(value.value) if isinstance(value, Enum) else str(value)
+
+
+SECTIONS: Mapping[str, Callable[[], str]] = {
+    "scalar-functions": scalar_functions,
+    "aggregate-functions": aggregate_functions,
+    "with-options": with_options,
+    "set-options": set_options,
+    "types": types,
+    "refused": refused,
+    "settings": settings,
+}
+
+
+def main() -> None:
+    for page in PAGES:
+        text = rendered(page)
+        if text != page.read_text(encoding="utf-8"):
+            page.write_text(text, encoding="utf-8")
+            sys.stderr.write(f"written: {page.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+-- Names that mean nothing, or two things.
+CREATE STREAM trades (symbol VARCHAR, price DOUBLE, "Price" DOUBLE, quantity BIGINT);
+CREATE STREAM trades (symbol VARCHAR);
+CREATE STREAM twice (a INT, A INT);
+CREATE STREAM nothing;
+CREATE STREAM other (symbol VARCHAR) WITH (topic = 'trades');
+SELECT symbl FROM trades;
+SELECT symbol FROM traids;
+SELECT symbol FROM nowhere;
+SELECT t.symbol FROM trades AS x;
+SELECT nowhere.* FROM trades;
+SELECT PRICE FROM trades;
+SELECT "Symbol" FROM trades;
+SELECT symbol, quantity AS SYMBOL FROM trades;
+SELECT window_start FROM trades;
+CREATE STREAM copied WITH (topic = 'copies') AS SELECT symbol FROM trades;
+CREATE STREAM again WITH (topic = 'copies') AS SELECT symbol FROM trades;
+CREATE STREAM back WITH (topic = 'trades') AS SELECT symbol FROM trades;
+CREATE STREAM unnameable WITH (topic = 'all trades') AS SELECT symbol FROM trades;
+CREATE STREAM reread (symbol VARCHAR) WITH (topic = 'copies');
+CREATE STREAM timed (at VARCHAR) WITH (timestamp = 'att', timestamp_format = 'yyyy');
+CREATE STREAM named (a INT, b INT);
+INSERT INTO named (a, c) SELECT quantity, quantity AS q FROM trades;

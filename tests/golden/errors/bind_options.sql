@@ -1,0 +1,21 @@
+-- Options and settings that are not known, or do not take the value.
+CREATE STREAM t1 (a INT) WITH (topik = 't');
+CREATE STREAM t2 (a INT) WITH (zzz = 't');
+CREATE STREAM t3 (a INT) WITH (topic = 't', KAFKA_TOPIC = 'u');
+CREATE STREAM t4 (a INT) WITH (format = 'avro');
+CREATE STREAM t5 (a INT) WITH (partitions = 0);
+CREATE STREAM t6 (a INT) WITH (partitions = 'many');
+CREATE STREAM t7 (a INT) WITH (replicas = -1);
+CREATE STREAM t8 (a INT) WITH (topic = '');
+CREATE STREAM t9 (a INT) WITH ('properties.bootstrap.servers' = 'kafka:9092');
+CREATE STREAM t10 (a INT) WITH ('scan.startup.mode' = 'group-offsets');
+CREATE STREAM t (a INT);
+CREATE STREAM r1 WITH (timestamp = 'a') AS SELECT a FROM t;
+CREATE STREAM r2 WITH (changes = 'some') AS SELECT a FROM t;
+CREATE STREAM r3 WITH (retention = 'ever') AS SELECT a FROM t;
+CREATE STREAM r4 WITH (retention = '7 fortnights') AS SELECT a FROM t;
+CREATE STREAM r5 WITH (key_in_value = 'maybe') AS SELECT a FROM t;
+SET 'emit' = 'sometimes';
+SET 'emmit' = 'final';
+SET 'parallelism' = '0';
+SET 'on_error' = 'ignore';

@@ -1,0 +1,2 @@
+CREATE STREAM t (x INT);
+CREATE STREAM r AS SELECT x FROM t WHERE s = 'never closed;

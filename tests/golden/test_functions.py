@@ -1,0 +1,132 @@
+"""Every function as its registry describes it: the examples of scalar functions, a table of aggregates' results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from tests.golden.goldens import LAYOUTS, Layout
+
+from headrace import App
+from headrace.sql.functions import aggregates, scalars
+from headrace.sql.functions.registry import ScalarFunction
+
+SOURCE = "CREATE STREAM t (x INT);\n"
+SPECIAL_FORM = re.compile(r"\b(FROM|IN)\b")
+"""Calls that are written in a form of their own are parsed under the function's own name only."""
+
+VALUES = (3, None, 1, 3, -2)
+AGGREGATES: dict[str, dict[str, tuple[Any, Any]]] = {
+    "INT": {
+        "COUNT(x)": (4, 0),
+        "COUNT(*)": (5, 2),
+        "COUNT(DISTINCT x)": (3, 0),
+        "COUNT_DISTINCT(x)": (3, 0),
+        "SUM(x)": (5, None),
+        "AVG(x)": (1.25, None),
+        "MIN(x)": (-2, None),
+        "MAX(x)": (3, None),
+        "MAX(DISTINCT x)": (3, None),
+        "FIRST_VALUE(x)": (3, None),
+        "LAST_VALUE(x)": (-2, None),
+    },
+    "DOUBLE": {"SUM(x)": (5.0, None), "AVG(x)": (1.25, None), "MAX(x)": (3.0, None), "COUNT(DISTINCT x)": (3, 0)},
+    "DECIMAL(6, 2)": {
+        "SUM(x)": (Decimal("5.00"), None),
+        "AVG(x)": (Decimal("1.250000"), None),
+        "MIN(x)": (Decimal("-2.00"), None),
+        "LAST_VALUE(x)": (Decimal("-2.00"), None),
+        "COUNT(DISTINCT x)": (3, 0),
+    },
+}
+"""Type of x → call → its result over VALUES, and over nothing but NULL."""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2], ids=str)
+@pytest.mark.parametrize("function", scalars.FUNCTIONS, ids=lambda function: function.name)
+def test_scalar_examples_give_their_results(function: ScalarFunction, layout: Layout) -> None:
+    assert function.examples, f"{function.name} has no example"
+    for call, literal in function.examples:
+        assert _row(f"{call} AS a", layout)["a"] == _row(f"{literal} AS a", layout)["a"], call
+
+
+@pytest.mark.parametrize("function", scalars.FUNCTIONS, ids=lambda function: function.name)
+def test_scalar_result_type_is_that_of_its_example(function: ScalarFunction) -> None:
+    for call, literal in function.examples:
+        types = App(f"{SOURCE}SELECT {call} AS a, {literal} AS b FROM t;").logical.queries[0].node.columns
+        assert types[0].type.kind in (types[1].type.kind, "BIGINT"), call
+
+
+ALIASES = [(function, alias) for function in scalars.FUNCTIONS for alias in function.aliases]
+
+
+@pytest.mark.parametrize(("function", "alias"), ALIASES, ids=[alias for _, alias in ALIASES])
+def test_scalar_alias_is_the_function_itself(function: ScalarFunction, alias: str) -> None:
+    plain = [example for example in function.examples if not SPECIAL_FORM.search(example[0])]
+    assert plain
+    for call, literal in plain:
+        renamed = re.sub(r"^\w+", alias.lower(), call)
+        assert _row(f"{renamed} AS a", LAYOUTS[0]) == _row(f"{literal} AS a", LAYOUTS[0])
+
+
+@pytest.mark.parametrize("function", scalars.FUNCTIONS, ids=lambda function: function.name)
+def test_scalar_of_null_is_null(function: ScalarFunction) -> None:
+    for signature in function.signatures:
+        untyped = ("any", "number", "integer")
+        operands = ["CAST(NULL AS INT)" if kind in untyped else "NULL" for kind in signature.parameters]
+        if "decimal" in signature.parameters:
+            operands[0] = "CAST(NULL AS DECIMAL(6, 2))"
+        assert _row(f"{function.name}({', '.join(operands)}) AS a", LAYOUTS[0]) == {"a": None}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("type_", AGGREGATES)
+def test_aggregates_give_their_results(type_: str, layout: Layout) -> None:
+    calls = AGGREGATES[type_]
+    expected = [list(column) for column in zip(*calls.values(), strict=True)]
+    assert _aggregated(type_, list(calls), VALUES, layout) == expected[0]
+    assert _aggregated(type_, list(calls), (None, None), layout) == expected[1]
+
+
+@pytest.mark.parametrize("function", aggregates.FUNCTIONS, ids=lambda function: function.name)
+def test_aggregate_has_a_result_here_under_every_name(function: aggregates.AggregateFunction) -> None:
+    call = f"{function.name}(x)"
+    expected = AGGREGATES["INT"][call][0]
+    for alias in (function.name, *function.aliases):
+        assert _aggregated("INT", [f"{alias.lower()}(x)"], VALUES, LAYOUTS[2]) == [expected]
+
+
+def _row(items: str, layout: Layout) -> dict[str, Any]:
+    result = App(f"{SOURCE}SELECT {items} FROM t;").local(inputs={"t": [{"x": 1}]}, mode=layout.mode)
+    assert not result.dead_letters
+    (record,) = result.records
+    return _exact(record.raw_value)
+
+
+def _aggregated(type_: str, calls: Sequence[str], values: Sequence[int | None], layout: Layout) -> list[Any]:
+    """Results over values in two source partitions by turns, ordered by their time."""
+    items = ", ".join(f"{call} AS c{number}" for number, call in enumerate(calls))
+    app = App(f"CREATE STREAM t (x {type_});\nCREATE TABLE r AS SELECT {items} FROM t EMIT FINAL;")
+    records = [
+        {"topic": "t", "value": {"x": value}, "timestamp": time, "partition": time % 2}
+        for time, value in enumerate(values)
+    ]
+    result = app.local(records=records, mode=layout.mode, partitions=2, parallelism=layout.parallelism)
+    (record,) = result.records
+    return list(_exact(record.raw_value, type_).values())
+
+
+def _exact(value: bytes | None, type_: str = "") -> dict[str, Any]:
+    """A row whose numbers with a point are Decimals where it matters to see their scale."""
+    assert value is not None
+    row: dict[str, Any] = msgspec.json.decode(value, type=dict[str, Any])
+    if type_.startswith("DECIMAL"):
+        raws = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+        for name, raw in raws.items():
+            if b"." in bytes(raw):
+                row[name] = Decimal(bytes(raw).decode())
+    return row
