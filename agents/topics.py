@@ -294,7 +294,7 @@ def _missing(spec: TopicSpec) -> list[TopicProblem]:
 
 def _differing(spec: TopicSpec, state: TopicState) -> list[TopicProblem]:
     found = []
-    if spec.partitions is not None and spec.partitions != state.partitions:
+    if spec.exact and spec.partitions is not None and spec.partitions != state.partitions:
         message = f"topic {spec.name!r} has {state.partitions} partitions, the app needs {spec.partitions}"
         hint = "`headrace reset` recreates it" if spec.internal else "declare as many as it has, or recreate it"
         found.append(TopicProblem(spec.name, message, hint))

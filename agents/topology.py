@@ -31,6 +31,8 @@ class TopicSpec:
     replicas: int | None
     config: Mapping[str, str]
     """Topic configuration that Headrace creates it with, and that it needs where the topic exists."""
+    exact: bool = True
+    """An existing topic must have just so many partitions; a sink whose query declares none may have any number."""
 
     @property
     def internal(self) -> bool:
@@ -154,10 +156,18 @@ def build_topology(
         if sink.retention_ms is not None:
             config["retention.ms"] = str(sink.retention_ms)
         topics.setdefault(
-            sink.topic, TopicSpec(sink.topic, TopicKind.SINK, sink.partitions or parallelism, sink.replicas, config)
+            sink.topic,
+            TopicSpec(
+                sink.topic,
+                TopicKind.SINK,
+                sink.partitions or parallelism,
+                sink.replicas,
+                config,
+                exact=sink.partitions is not None,
+            ),
         )
     dead_letter = dead_letter_topic(app)
-    topics[dead_letter] = TopicSpec(dead_letter, TopicKind.DEAD_LETTER, 1, None, _UNLIMITED)
+    topics[dead_letter] = TopicSpec(dead_letter, TopicKind.DEAD_LETTER, 1, None, _UNLIMITED, exact=False)
     version = hashlib.sha256(
         "\n".join([plan.mode, str(parallelism), *(f"{s.name} {plan_versions[s.name]}" for s in plan.stages)]).encode()
     )

@@ -204,6 +204,7 @@ class Worker:
             self._outcome.set_result(code)
 
     async def _close(self, code: int) -> int:
+        status = self.status()
         if self._started:
             if code == EXIT_DONE:
                 code = await self._commit_finally()
@@ -213,7 +214,7 @@ class Worker:
             self._committer.close()
             self._close_tasks(list(self._tasks))
         self._pool.shutdown(wait=False, cancel_futures=True)
-        log.info("stopped", exit_code=code, **self.status())
+        log.info("stopped", exit_code=code, **status)
         return code
 
     async def _commit_finally(self) -> int:
@@ -236,6 +237,9 @@ class Worker:
                 "commits": self._committer.commits,
                 "commit_s": round(self._committer.commit_s, 3),
             }
+            counters = [counter for opened in self._tasks.values() for counter in opened.task.counters.values()]
+            for name in ("late", "late_after_idle", "dead_lettered", "skipped"):
+                numbers[f"records_{name}"] = sum(getattr(counter, name) for counter in counters)
         return numbers
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -118,14 +118,14 @@ class App:
         inputs: Mapping[str, Any] | None = None,
         records: Iterable[Mapping[str, Any]] | None = None,
         mode: str = Mode.PARTITIONED,
-        partitions: int = DEFAULT_LOCAL_PARTITIONS,
+        partitions: int | None = None,
         parallelism: int | None = None,
     ) -> LocalResult:
         """Run the app on finite data, to its end, without Kafka: the same tasks, the same code, the same bytes.
 
         `inputs` maps a stream to its rows (dicts, or a DataFrame); `records` are envelopes (`topic`, `key`, `value`,
-        `timestamp` in ms, `partition`, `headers`) in the order in which they happened. Raises InputError for a name
-        that is no source of the app.
+        `timestamp` in ms, `partition`, `headers`) in the order in which they happened. `partitions` is the layout of
+        the sources; by default as declared, else 4. Raises InputError for a name that is no source of the app.
         """
         from headrace.app.local import run_local
 

@@ -22,6 +22,7 @@ from headrace.sql.runtime.records import Headers, MemoryBatch, Output, Position,
 if TYPE_CHECKING:
     from headrace.app.application import App
 
+DEFAULT_PARTITIONS = 4
 CHUNK_RECORDS = 1_000
 """Input records between two commits."""
 
@@ -69,6 +70,7 @@ class Counts:
     late: int
     dead_lettered: int
     skipped: int
+    late_after_idle: int = 0
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ def run_local(
     inputs: Mapping[str, Any],
     records: Iterable[Mapping[str, Any]],
     mode: Mode,
-    partitions: int,
+    partitions: int | None,
     parallelism: int | None,
 ) -> LocalResult:
     """Run an app to the end of its inputs. InputError for inputs that fit no source; TaskStopped as on Kafka."""
@@ -124,7 +126,7 @@ def run_local(
 class LocalCluster:
     """One worker's tasks and a log in memory: topics, group offsets and changelogs as plain lists and dicts."""
 
-    def __init__(self, app: App, mode: Mode, partitions: int, parallelism: int | None) -> None:
+    def __init__(self, app: App, mode: Mode, partitions: int | None, parallelism: int | None) -> None:
         self._app = app
         self.topology: Topology = app.topology(mode, _source_partitions(app, mode, partitions), parallelism)
         self._factory = TaskFactory(
@@ -139,6 +141,7 @@ class LocalCluster:
         self._logs: dict[TopicPartition, list[SourceRecord]] = {partition: [] for partition in self._task_at}
         self._waiting: deque[TopicPartition] = deque()
         counts = {topic.name: topic.partitions or 1 for topic in self.topology.topics}
+        counts |= dict.fromkeys((topic for topic, _ in self._task_at), 1)
         for topic, number in self._task_at:
             counts[topic] = max(counts[topic], number + 1)
         self._partitioners = {name: DefaultPartitioner(count) for name, count in counts.items()}
@@ -274,6 +277,7 @@ class LocalCluster:
             sum(counter.late for counter in counters),
             sum(counter.dead_lettered for counter in counters),
             sum(counter.skipped for counter in counters),
+            sum(counter.late_after_idle for counter in counters),
         )
         return result
 
@@ -300,9 +304,12 @@ class LocalCluster:
         )
 
 
-def _source_partitions(app: App, mode: Mode, partitions: int) -> dict[str, int]:
+def _source_partitions(app: App, mode: Mode, partitions: int | None) -> dict[str, int]:
+    """The layout of the sources: as asked for, else as declared, else four partitions."""
     return {
-        stage.input.source.topic: partitions for stage in app.plan(mode).stages if isinstance(stage.input, SourceInput)
+        stage.input.source.topic: partitions or stage.input.source.partitions or DEFAULT_PARTITIONS
+        for stage in app.plan(mode).stages
+        if isinstance(stage.input, SourceInput)
     }
 
 

@@ -76,7 +76,7 @@ def worker_config(app: App, order: WorkerOrder) -> WorkerConfig:
         commit_interval_s=settings.commit_interval.total_seconds(),
         start_from=_start(app),
         kafka=settings.kafka,
-        instance_id=settings.instance_id and f"{settings.instance_id}-{order.slot}",
+        instance_id=settings.instance_id,
         ends=order.ends,
     )
 

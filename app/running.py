@@ -17,7 +17,9 @@ from headrace.app.settings import Settings
 from headrace.app.supervisor import Ending, Supervisor, WorkerProcess
 from headrace.sql.binder import RESULT
 from headrace.sql.physical import Mode
+from headrace.sql.plan import aggregate_of
 from headrace.sql.runtime.records import TopicPartition
+from headrace.sql.syntax import Emit
 
 WORKER_COMMAND = (sys.executable, "-m", "headrace.app.worker")
 
@@ -39,7 +41,7 @@ def run_app(path: Path, settings: Settings, ending: Ending) -> int:
     """
     text, name = read_sql(path), settings.app or path.stem
     app = open_app(text, str(path), name, settings)
-    _check_runnable(app)
+    _check_runnable(app, ending)
     order = WorkerOrder(text, str(path), name, settings, {}, None, slot=0)
     cluster = Cluster(worker_config(app, order))
     cluster.reach()
@@ -59,12 +61,20 @@ def run_app(path: Path, settings: Settings, ending: Ending) -> int:
         return supervisor.run()
 
 
-def _check_runnable(app: App) -> None:
+def _check_runnable(app: App, ending: Ending) -> None:
     if any(query.sink.name == RESULT for query in app.logical.queries):
         raise InputError(
             "a bare SELECT writes to the terminal, which a running app has not",
             "name its sink: CREATE STREAM … AS SELECT …; `headrace local` runs it as it is",
         )
+    for query in app.logical.queries:
+        aggregate = aggregate_of(query.node)
+        endless = ending is not Ending.WHEN_DONE and aggregate is not None and aggregate.window is None
+        if endless and aggregate is not None and aggregate.emit is Emit.FINAL:
+            raise InputError(
+                f"query `{query.name}` has EMIT FINAL and no window: it would write at the end of an endless run",
+                "EMIT CHANGES writes as it goes, a window closes, --until-end ends the run",
+            )
 
 
 def checked_topology(app: App, settings: Settings, source_partitions: Mapping[str, int]) -> Topology:

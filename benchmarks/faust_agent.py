@@ -26,9 +26,8 @@ def main() -> None:
         datadir=order["state_dir"],
         consumer_auto_offset_reset="earliest",
     )
-    source = app.topic(order["source"], value_serializer="json", key_serializer="raw")
-    sink = app.topic(order["sink"], value_serializer="json", key_serializer="raw")
-    table = app.Table("groups", partitions=order["partitions"])
+    source = app.topic(order["source"], value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw")
+    sink = app.topic(order["sink"], value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw")
     seen = 0
     started = (0.0, 0.0)
 
@@ -47,28 +46,33 @@ def main() -> None:
         @app.agent(source)
         async def expensive(stream):  # type: ignore[no-untyped-def]
             async for event in stream.events():
-                value = event.value
+                value = json.loads(event.value)
                 if value["price"] > 150:
                     names = ("trader_id", "symbol", "price", "quantity")
-                    await sink.send(key=event.key, value={name: value[name] for name in names})
+                    await sink.send(key=event.key, value=json.dumps({name: value[name] for name in names}).encode())
                 count()
 
     else:
+        table = app.Table("groups", partitions=order["partitions"])
 
         @app.agent(source)
         async def grouped(stream):  # type: ignore[no-untyped-def]
             async for event in stream.events():
-                value = event.value
+                value = json.loads(event.value)
                 symbol, price = value["symbol"], value["price"]
                 n, quantity, low, high, total = table.get(symbol) or (0, 0, price, price, 0.0)
                 n, quantity, total = n + 1, quantity + value["quantity"], total + price
                 low, high = min(low, price), max(high, price)
                 table[symbol] = (n, quantity, low, high, total)
                 row = {"symbol": symbol, "n": n, "quantity": quantity, "low": low, "high": high, "mean": total / n}
-                await sink.send(key=event.key, value=row)
+                await sink.send(key=event.key, value=json.dumps(row).encode())
                 count()
 
-    asyncio.run(app.start())
+    async def run() -> None:
+        await app.start()
+        await app.wait_until_stopped()
+
+    asyncio.run(run())
 
 
 if __name__ == "__main__":

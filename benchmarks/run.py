@@ -162,7 +162,7 @@ def reference(options: argparse.Namespace, workload: str) -> float:
     }
     with tempfile.TemporaryDirectory() as state_dir:
         command = [sys.executable, "-m", "benchmarks.faust_agent", json.dumps(order | {"state_dir": state_dir})]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return float(json.loads(done.stdout.splitlines()[-1])["cpu_s"] / options.reference_records * 1e6)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from headrace.sql import expressions as e
@@ -14,7 +14,6 @@ from headrace.sql import types as t
 from headrace.sql.binding import WINDOW_NAMES, ExpressionBinder, Grouping, Scope, cast, coerce, is_aggregate, walk
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.runtime.time_format import TimeFormat
-from headrace.sql.tree import duration_ms
 
 RESULT = "result"
 """The name of the sink of a bare SELECT: the terminal."""
@@ -52,6 +51,7 @@ class Binder:
                 self._bind_statement(statement)
             except SqlError as error:
                 problems.extend(error.problems)
+        problems.extend(self._unused_options())
         if problems:
             raise SqlError(problems)
         return p.LogicalPlan(tuple(self._queries), tuple(self._explained), tuple(self._set.items()))
@@ -74,6 +74,16 @@ class Binder:
                 node, _ = self._bind_select(statement.query, self._settings)
                 sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
                 self._explained.append(_query(RESULT, node, sink, self._settings))
+
+    def _unused_options(self) -> Iterator[Problem]:
+        """Options for writing on declarations that no query writes: they would do nothing."""
+        for relation in self._relations.values():
+            if relation.declared is None or relation.sink is not None:
+                continue
+            for option in relation.declared.options:
+                key = o.canonical(option, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
+                if key not in o.SOURCE_OPTIONS:
+                    yield Problem(f"`{option.key}` is for a sink, and no query writes `{relation.name}`", option.span)
 
     # Names
 
@@ -154,7 +164,7 @@ class Binder:
             options.number("partitions"),
             options.number("replicas"),
             options.word("key_format") or "kafka",
-            o.start_from(start),
+            o.start_from(start, None),
         )
 
     # Queries
@@ -327,8 +337,7 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
     retention = options.text("retention")
     retention_ms: int | None = None
     if retention is not None:
-        amount = retention.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-        retention_ms = duration_ms(amount, retention[len(amount) :] or "MS", options.entry("retention").value_span)
+        retention_ms = o.duration_ms(retention, options.entry("retention").value_span)
     return p.Sink(
         name,
         kind,

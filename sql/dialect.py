@@ -62,6 +62,8 @@ class HeadraceTokenizer(Tokenizer):
         **{word: kind for word, kind in Tokenizer.KEYWORDS.items() if word not in _PLAIN_WORDS},
         **dict.fromkeys(_EMIT_WORDS, _EMIT),
         "EMIT": _EMIT,
+        "INT8": TokenType.BIGINT,  # PostgreSQL counts bytes
+        "INT4": TokenType.INT,
     }
 
 

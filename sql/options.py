@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headrace.sql import syntax
-from headrace.sql.errors import did_you_mean, sql_error
+from headrace.sql import syntax, tree
+from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
+from headrace.sql.runtime.values import parse_iso_timestamp
 
 _SYNONYMS = {
     "kafka_topic": "topic",
@@ -37,7 +38,6 @@ _VALUES = {
     "late": ("dead_letter", "drop"),
     "emit": ("changes", "final"),
     "key_in_value": ("true", "false"),
-    "start_from": tuple(_START),
 }
 _COUNTS = ("partitions", "replicas", "parallelism")
 
@@ -99,9 +99,30 @@ def check_value(key: str, entry: syntax.Option) -> None:
         raise sql_error(f"`{entry.value}` is not a value of `{entry.key}`", entry.value_span, f"known: {allowed}")
     if key in _COUNTS and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
         raise sql_error(f"`{entry.key}` takes a number from 1", entry.value_span)
+    if key == "start_from":
+        start_from(entry.value, entry.value_span)
+    if key == "idle_timeout":
+        duration_ms(entry.value, entry.value_span)
     if key in ("topic", "timestamp") and not entry.value:
         raise sql_error(f"`{entry.key}` is empty", entry.value_span)
 
 
-def start_from(value: str) -> str:
-    return _START[value.lower()]
+def start_from(value: str, span: Span | None) -> str:
+    """Where reading starts: `earliest`, `latest`, or a time as epoch milliseconds in decimal."""
+    if value.lower() in _START:
+        return _START[value.lower()]
+    if value.isascii() and value.isdigit():
+        return value
+    try:
+        return str(parse_iso_timestamp(value))
+    except RecordError:
+        hint = "known: earliest, latest, an ISO-8601 time or epoch milliseconds"
+        raise sql_error(f"`{value}` is not a value of `start_from`", span, hint) from None
+
+
+def duration_ms(value: str, span: Span) -> int:
+    """Milliseconds of a duration such as `200ms`, `5s` or `10 minutes`."""
+    amount = value.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    if not amount:
+        raise sql_error(f"`{value}` is not a duration", span, "for example 30s or 10m")
+    return tree.duration_ms(amount, value[len(amount) :] or "MS", span)

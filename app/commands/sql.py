@@ -108,7 +108,9 @@ def local(
         str | None, typer.Option(metavar="FILE", help="Envelopes (topic, key, value, …), one a line, in order.")
     ] = None,
     mode: ModeOption = None,
-    partitions: Annotated[int, typer.Option(min=1, metavar="N", help="Partitions of the sources.")] = 4,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Partitions of the sources; default: as declared, else 4.")
+    ] = None,
     parallelism: Annotated[int | None, typer.Option(min=1, metavar="P", help="Partitions after a re-key.")] = None,
     output: Annotated[Output, typer.Option(help="Every record, or the last value of each key.")] = Output.CHANGES,
     sink: Annotated[str | None, typer.Option(metavar="NAME", help="Only this sink.")] = None,
@@ -139,7 +141,7 @@ def local(
         raise typer.Exit(ExitCode.INPUT)
 
 
-def _run(app: App, settings: Settings, inputs: list[str], records: str | None, partitions: int) -> LocalResult:
+def _run(app: App, settings: Settings, inputs: list[str], records: str | None, partitions: int | None) -> LocalResult:
     from headrace.agents.task import TaskStopped
     from headrace.app.inputs import envelopes_of_file, rows_of_file
     from headrace.sql.physical import Mode, SourceInput

@@ -175,7 +175,7 @@ class SourceDecoder:
         values = batch.values
         try:
             # Objects at both sides of every join: so no record can complete what another one began.
-            if set(map(_FIRST, values)) != _OPENING or set(map(_LAST, values)) != _CLOSING:
+            if set(map(_FIRST, values)) != _OPENING or set(map(_LAST, values)) != _CLOSING:  # type: ignore[arg-type]
                 return None
             data = b"\n".join(values)  # type: ignore[arg-type]
             if not data.isascii():

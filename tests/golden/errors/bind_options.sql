@@ -19,3 +19,6 @@ SET 'emit' = 'sometimes';
 SET 'emmit' = 'final';
 SET 'parallelism' = '0';
 SET 'on_error' = 'ignore';
+SET 'idle_timeout' = 'soon';
+CREATE STREAM t11 (a INT) WITH (start_from = 'yesterday');
+CREATE STREAM t12 (a INT) WITH (retention = '7d', changes = 'latest');
