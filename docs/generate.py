@@ -24,8 +24,8 @@ from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
 from headrace.sql import options as o
-from headrace.sql.binding import show_signature
 from headrace.sql.functions import aggregates, scalars
+from headrace.sql.operations import show_signature
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from headrace.sql import expressions as e
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
 from headrace.sql.functions import aggregates, scalars
-from headrace.sql.functions.registry import Parameter, ScalarFunction, Signature
+from headrace.sql.operations import arithmetic, call, cast, coerce, number, rewritten, together
 from headrace.sql.runtime import values
 
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
@@ -97,7 +96,7 @@ class ExpressionBinder:
             case s.Star():
                 raise sql_error("* is not an expression", node.span)
             case s.NumberLiteral():
-                return _number(node)
+                return number(node)
             case s.StringLiteral():
                 return e.Literal(node.value, t.VARCHAR)
             case s.BooleanLiteral():
@@ -115,13 +114,13 @@ class ExpressionBinder:
             case s.Binary() if node.operator in _COMPARISONS:
                 return self._compare(node.operator, self.bind(node.left), self.bind(node.right), node.span)
             case s.Binary():
-                return _arithmetic(node.operator, self.bind(node.left), self.bind(node.right), node.span)
+                return arithmetic(node.operator, self.bind(node.left), self.bind(node.right), node.span)
             case s.IsNull():
                 return e.IsNull(self.bind(node.operand))
             case s.IsTruth():
                 return e.IsTruth(self.bind_predicate(node.operand), node.value)
             case s.IsDistinct():
-                left, right = _together((self.bind(node.left), self.bind(node.right)), node.span, "compare")
+                left, right = together((self.bind(node.left), self.bind(node.right)), node.span, "compare")
                 return e.IsDistinct(left, right)
             case s.Between():
                 operand = self.bind(node.operand)
@@ -200,7 +199,7 @@ class ExpressionBinder:
 
     def _bind_negation(self, node: s.Unary) -> e.Expr:
         if isinstance(node.operand, s.NumberLiteral):
-            return _number(s.NumberLiteral(f"-{node.operand.text}", node.span))
+            return number(s.NumberLiteral(f"-{node.operand.text}", node.span))
         operand = self.bind(node.operand)
         if isinstance(operand, e.Literal) and operand.type == t.INTERVAL and isinstance(operand.value, int):
             return e.Literal(-operand.value, t.INTERVAL)
@@ -211,7 +210,7 @@ class ExpressionBinder:
         return e.Arithmetic("-", e.Literal(zero, operand.type), operand, operand.type)
 
     def _compare(self, operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
-        left, right = _together((left, right), span, "compare")
+        left, right = together((left, right), span, "compare")
         if left.type.kind is t.Kind.BOOLEAN and operator not in ("=", "<>"):
             raise sql_error(f"`{operator}` does not compare BOOLEAN", span)
         return e.Comparison(operator, left, right)
@@ -219,7 +218,7 @@ class ExpressionBinder:
     def _bind_in(self, node: s.InList) -> e.Expr:
         operand = self.bind(node.operand)
         items = [self.bind(item) for item in node.items]
-        bound = _together((operand, *items), node.span, "compare")
+        bound = together((operand, *items), node.span, "compare")
         literals = [item for item in bound[1:] if isinstance(item, e.Literal)]
         if len(literals) < len(items):
             parts = [e.Comparison("=", bound[0], item) for item in bound[1:]]
@@ -259,7 +258,7 @@ class ExpressionBinder:
                 conditions.append(self._compare("=", self.bind(node.subject), self.bind(when), when.span))
         results = [self.bind(then) for _, then in node.branches]
         default = self.bind(node.default) if node.default is not None else e.Literal(None, t.NULL)
-        *bound, otherwise = _together((*results, default), node.span, "mix")
+        *bound, otherwise = together((*results, default), node.span, "mix")
         return e.Case(tuple(zip(conditions, bound, strict=True)), otherwise, otherwise.type)
 
     def _bind_call(self, node: s.FunctionCall) -> e.Expr:
@@ -271,7 +270,7 @@ class ExpressionBinder:
             raise sql_error(f"{node.name} takes neither DISTINCT nor *", node.span)
         operands = [self.bind(argument) for argument in node.arguments]
         if node.name in scalars.REWRITTEN:
-            return _rewritten(node, operands)
+            return rewritten(node, operands)
         function = scalars.BY_NAME.get(node.name)
         if function is None:
             near = _near(node.name, (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME))
@@ -311,251 +310,3 @@ def walk(node: s.Expression) -> Iterable[s.Expression]:
     for part in parts:
         if part is not None:
             yield from walk(part)
-
-
-def _number(node: s.NumberLiteral) -> e.Expr:
-    """Whole numbers are INT or BIGINT, with a point DECIMAL, with an exponent DOUBLE (as in PostgreSQL and Flink)."""
-    text = node.text.lower()
-    if "e" in text:
-        return e.Literal(float(text), t.DOUBLE)
-    value = Decimal(text)
-    if "." in text:
-        scale = len(text.split(".")[1])
-        digits = max(len(value.as_tuple().digits), scale)
-        if digits > t.MAX_PRECISION:
-            raise sql_error(f"a number of more than {t.MAX_PRECISION} digits", node.span)
-        return e.Literal(value, t.Type(t.Kind.DECIMAL, digits, scale))
-    number = int(value)
-    if values.INT_MIN <= number <= values.INT_MAX:
-        return e.Literal(number, t.INT)
-    if values.BIGINT_MIN <= number <= values.BIGINT_MAX:
-        return e.Literal(number, t.BIGINT)
-    raise sql_error("the number does not fit BIGINT", node.span)
-
-
-def _together(operands: Iterable[e.Expr], span: Span, verb: str) -> tuple[e.Expr, ...]:
-    """Operands converted to their common type; SqlError where there is none."""
-    bound = list(operands)
-    for index, operand in enumerate(bound):  # a text constant beside a time is a time
-        if isinstance(operand, e.Literal) and operand.type == t.VARCHAR:
-            time = next((o.type for o in bound if o.type.kind in (t.Kind.DATE, t.Kind.TIMESTAMP)), None)
-            if time is not None:
-                bound[index] = cast(operand, time, span)
-    common = t.NULL
-    for operand in bound:
-        found = t.common_type(common, operand.type)
-        if found is None:
-            raise sql_error(f"cannot {verb} {common} with {operand.type}", span, "CAST one of them")
-        common = found
-    return tuple(coerce(operand, common, span) for operand in bound)
-
-
-def coerce(operand: e.Expr, type_: t.Type, span: Span) -> e.Expr:
-    """The operand as a type that it converts to implicitly."""
-    if operand.type == type_ or type_.kind is t.Kind.NULL:
-        return operand
-    if isinstance(operand, e.Literal) and operand.value is None:
-        return e.Literal(None, type_)
-    if operand.type.kind is t.Kind.INT and type_.kind is t.Kind.BIGINT:
-        return e.Literal(operand.value, type_) if isinstance(operand, e.Literal) else operand
-    return cast(operand, type_, span)
-
-
-_CASTS: dict[t.Kind, tuple[t.Kind, ...]] = {
-    t.Kind.BOOLEAN: (t.Kind.VARCHAR, t.Kind.INT, t.Kind.BIGINT),
-    t.Kind.INT: (t.Kind.BIGINT, t.Kind.DOUBLE, t.Kind.DECIMAL, t.Kind.VARCHAR, t.Kind.BOOLEAN),
-    t.Kind.BIGINT: (t.Kind.INT, t.Kind.DOUBLE, t.Kind.DECIMAL, t.Kind.VARCHAR, t.Kind.TIMESTAMP, t.Kind.BOOLEAN),
-    t.Kind.DOUBLE: (t.Kind.INT, t.Kind.BIGINT, t.Kind.DECIMAL, t.Kind.VARCHAR),
-    t.Kind.DECIMAL: (t.Kind.INT, t.Kind.BIGINT, t.Kind.DOUBLE, t.Kind.DECIMAL, t.Kind.VARCHAR),
-    t.Kind.VARCHAR: tuple(k for k in t.Kind if k not in (t.Kind.NULL, t.Kind.INTERVAL)),
-    t.Kind.TIMESTAMP: (t.Kind.VARCHAR, t.Kind.DATE, t.Kind.BIGINT),
-    t.Kind.DATE: (t.Kind.VARCHAR, t.Kind.TIMESTAMP),
-    t.Kind.INTERVAL: (),
-    t.Kind.NULL: (),
-}
-
-
-def cast(operand: e.Expr, type_: t.Type, span: Span, *, on_error_null: bool = False) -> e.Expr:
-    """A conversion, done at once where the operand is a constant."""
-    if operand.type == type_:
-        return operand
-    if isinstance(operand, e.Literal) and operand.value is None:
-        return e.Literal(None, type_)
-    if type_.kind not in _CASTS[operand.type.kind]:
-        raise sql_error(f"cannot cast {operand.type} to {type_}", span)
-    if not isinstance(operand, e.Literal):
-        return e.Cast(operand, type_, on_error_null)
-    try:
-        return e.Literal(conversion(operand.type, type_)(operand.value), type_)
-    except RecordError as error:
-        if on_error_null:
-            return e.Literal(None, type_)
-        raise sql_error(str(error), span) from None
-
-
-def conversion(source: t.Type, target: t.Type) -> Callable[[Any], Any]:
-    """The conversion of one value from a type to another."""
-    from headrace.sql.codegen.casts import converter  # the one table of conversions is the code generator's
-
-    return converter(source, target)
-
-
-def _arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
-    kinds = {left.type.kind, right.type.kind}
-    if operator == "||" or (operator == "+" and t.Kind.VARCHAR in kinds):
-        return _concatenation(operator, left, right, span)
-    if kinds == {t.Kind.NULL}:
-        return e.Literal(None, t.INT)
-    if t.Kind.INTERVAL in kinds:
-        return _time_arithmetic(operator, left, right, span)
-    common = t.common_type(left.type, right.type)
-    if common is None or not common.is_numeric:
-        raise sql_error(f"`{operator}` does not take {left.type} and {right.type}", span)
-    if common.kind is t.Kind.DECIMAL:
-        result = _decimal_result(operator, left.type, right.type)
-        return e.Arithmetic(operator, _to_decimal(left), _to_decimal(right), result)
-    if common.kind is t.Kind.DOUBLE:
-        return e.Arithmetic(operator, _to_double(left, span), _to_double(right, span), common)
-    return e.Arithmetic(operator, coerce(left, common, span), coerce(right, common, span), common)
-
-
-def _to_decimal(operand: e.Expr) -> e.Expr:
-    if operand.type.kind is t.Kind.NULL:
-        return e.Literal(None, t.decimal_type(1, 0))
-    if operand.type.kind is t.Kind.DECIMAL:
-        return operand
-    decimal = t.as_decimal(operand.type)
-    if isinstance(operand, e.Literal) and isinstance(operand.value, int):
-        return e.Literal(Decimal(operand.value), decimal)
-    return e.Cast(operand, decimal, False)
-
-
-def _to_double(operand: e.Expr, span: Span) -> e.Expr:
-    """DECIMAL beside DOUBLE is DOUBLE; an integer variable needs no conversion, Python's arithmetic makes a float."""
-    if operand.type.is_integer and not isinstance(operand, e.Literal):
-        return operand
-    return coerce(operand, t.DOUBLE, span)
-
-
-def _decimal_result(operator: str, left: t.Type, right: t.Type) -> t.Type:
-    a = t.as_decimal(left) if left.kind is not t.Kind.NULL else t.decimal_type(1, 0)
-    b = t.as_decimal(right) if right.kind is not t.Kind.NULL else t.decimal_type(1, 0)
-    whole = max(a.precision - a.scale, b.precision - b.scale)
-    match operator:
-        case "*":
-            return t.decimal_type(a.precision + b.precision, a.scale + b.scale)
-        case "/":
-            scale = max(6, a.scale + b.precision + 1)
-            return t.decimal_type(a.precision - a.scale + b.scale + scale, scale)
-        case "%":
-            scale = max(a.scale, b.scale)
-            return t.decimal_type(min(a.precision - a.scale, b.precision - b.scale) + scale, scale)
-        case _:
-            scale = max(a.scale, b.scale)
-            return t.decimal_type(whole + scale + 1, scale)
-
-
-def _concatenation(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
-    if t.Kind.VARCHAR not in (left.type.kind, right.type.kind):
-        raise sql_error(f"`{operator}` joins VARCHAR, found {left.type} and {right.type}", span)
-    operands = tuple(coerce(operand, t.VARCHAR, span) for operand in (left, right))
-    return e.Call("CONCAT", scalars.BY_NAME["CONCAT"].signatures[0], operands, t.VARCHAR)
-
-
-def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
-    if operator == "+" and left.type.kind is t.Kind.INTERVAL:
-        left, right = right, left
-    if operator in ("+", "-") and right.type.kind is t.Kind.INTERVAL:
-        if left.type.kind in (t.Kind.TIMESTAMP, t.Kind.DATE):
-            return e.Arithmetic(operator, cast(left, t.TIMESTAMP, span), right, t.TIMESTAMP)
-        if left.type.kind is t.Kind.NULL:
-            return e.Literal(None, t.TIMESTAMP)
-    raise sql_error(f"`{operator}` does not take {left.type} and {right.type}", span)
-
-
-def _rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
-    counts = {"NULLIF": (2,), "IF": (3,), "MOD": (2,), "IFNULL": (2,), "NVL": (2,)}
-    if len(operands) not in counts.get(node.name, range(1, 1000)):
-        wanted = counts[node.name][0] if node.name in counts else "some"
-        raise sql_error(f"{node.name} takes {wanted} operands", node.span)
-    match node.name:
-        case "MOD":
-            return _arithmetic("%", operands[0], operands[1], node.span)
-        case "NULLIF":
-            left, right = _together(operands, node.span, "compare")
-            return e.Case(((e.Comparison("=", left, right), e.Literal(None, left.type)),), left, left.type)
-        case "IF":
-            if operands[0].type.kind not in (t.Kind.BOOLEAN, t.Kind.NULL):
-                raise sql_error(f"expected a condition, found {operands[0].type}", node.arguments[0].span)
-            condition = coerce(operands[0], t.BOOLEAN, node.span)
-            then, otherwise = _together(operands[1:], node.span, "mix")
-            return e.Case(((condition, then),), otherwise, otherwise.type)
-        case _:
-            mixed = _together(operands, node.span, "mix")
-            return e.Coalesce(mixed, mixed[0].type)
-
-
-def call(function: ScalarFunction, operands: list[e.Expr], node: s.FunctionCall) -> e.Expr:
-    """A call of the signature that fits the operands; SqlError that shows the signatures where none does."""
-    for signature in function.signatures:
-        fitted = _fit(signature, operands, node.span)
-        if fitted is not None:
-            type_ = signature.returns or _common(fitted)
-            return e.Call(function.name, signature, fitted, type_)
-    given = ", ".join(str(operand.type) for operand in operands)
-    shown = " or ".join(show_signature(function.name, signature) for signature in function.signatures)
-    raise sql_error(f"{node.name}({given}) does not exist", node.span, f"it is {shown}")
-
-
-def show_signature(name: str, signature: Signature) -> str:
-    """A signature as the docs write it."""
-    parts = [str(parameter) for parameter in signature.parameters]
-    for index in range(len(parts) - signature.optional, len(parts)):
-        parts[index] = f"[{parts[index]}]"
-    return f"{name}({', '.join(parts)}{', …' if signature.variadic else ''})"
-
-
-def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Expr, ...] | None:
-    parameters = list(signature.parameters)
-    if signature.variadic and len(operands) > len(parameters):
-        parameters += [parameters[-1]] * (len(operands) - len(parameters))
-    if not len(parameters) - signature.optional <= len(operands) <= len(parameters):
-        return None
-    fitted: list[e.Expr] = []
-    for parameter, operand in zip(parameters, operands, strict=False):
-        converted = _fit_one(parameter, operand, span)
-        if converted is None:
-            return None
-        fitted.append(converted)
-    if signature.parameters[0] == "any":
-        common = _common(tuple(fitted))
-        return tuple(coerce(operand, common, span) for operand in fitted) if common is not t.NULL else None
-    return tuple(fitted)
-
-
-def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
-    kind = operand.type.kind
-    match parameter:
-        case "any":
-            return operand
-        case "number":
-            return operand if operand.type.is_numeric else None
-        case "integer":
-            return operand if operand.type.is_integer else None
-        case "decimal":
-            return operand if kind is t.Kind.DECIMAL else None
-        case t.Type():
-            if operand.type == parameter:
-                return operand
-            if kind is t.Kind.NULL or (parameter.kind is t.Kind.DOUBLE and operand.type.is_numeric):
-                return coerce(operand, parameter, span)
-            if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.DATE:
-                return cast(operand, parameter, span)
-    return None
-
-
-def _common(operands: tuple[e.Expr, ...]) -> t.Type:
-    common = t.NULL
-    for operand in operands:
-        common = t.common_type(common, operand.type) or t.NULL
-    return common

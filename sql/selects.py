@@ -1,0 +1,229 @@
+"""Binding of a SELECT over the rows of a relation: WHERE, GROUP BY, windows, HAVING and the output columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headrace.sql import expressions as e
+from headrace.sql import plan as p
+from headrace.sql import syntax as s
+from headrace.sql import types as t
+from headrace.sql.binding import WINDOW_NAMES, ExpressionBinder, Grouping, Scope, is_aggregate, walk
+from headrace.sql.errors import Span, sql_error
+
+
+def bind_select(
+    select: s.Select, node: p.Node, scope: Scope, settings: Mapping[str, str], source_quoted: frozenset[str]
+) -> tuple[p.Node, frozenset[str]]:
+    """The node of a query over the rows of `node`, and those of its columns that were named in double quotes."""
+    if select.where is not None:
+        node = p.Filter(node, ExpressionBinder(scope).bind_predicate(select.where))
+    quoted = frozenset(item.alias.text for item in select.items if item.alias is not None and item.alias.quoted)
+    if _is_grouped(select):
+        return _SelectGrouped(select, node, scope, settings).bind(), quoted
+    if select.having is not None:
+        raise sql_error("HAVING needs GROUP BY", select.having.span)
+    if select.source.window is not None or select.window is not None:
+        raise sql_error("a window needs GROUP BY", (select.window or select.source.window or select).span)
+    if select.emit is s.Emit.FINAL:
+        raise sql_error("EMIT FINAL needs GROUP BY: without it every row is final at once", select.span)
+    binder = ExpressionBinder(scope)
+    items = _select_items(select, scope, binder)
+    if len(items) == len(node.columns) and all(
+        expr == column and name == column.name for (name, expr), column in zip(items, node.columns, strict=True)
+    ):
+        return node, quoted | source_quoted
+    return p.Project(node, items), quoted
+
+
+def _is_grouped(select: s.Select) -> bool:
+    return select.group_by is not None or any(
+        is_aggregate(part) for item in select.items for part in walk(item.expression)
+    )
+
+
+def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> tuple[tuple[str, e.Expr], ...]:
+    """Output names and expressions; stars expanded."""
+    items: list[tuple[str, e.Expr, Span]] = []
+    for item in select.items:
+        if isinstance(item.expression, s.Star):
+            if item.expression.qualifier is not None:
+                scope.check_qualifier(item.expression.qualifier)
+            items.extend((column.name, column, item.span) for column in scope.columns)
+        else:
+            bound = binder.bind(item.expression)
+            if bound.type.kind is t.Kind.INTERVAL:
+                raise sql_error("an INTERVAL cannot be a column of a result yet", item.span)
+            if bound.type.kind is t.Kind.NULL:
+                bound = e.Literal(None, t.VARCHAR)
+            items.append((_item_name(item, len(items)), bound, item.span))
+    seen: set[str] = set()
+    for name, _, span in items:
+        if name.lower() in seen:
+            raise sql_error(f"two columns are named `{name}`", span, "give one an alias with AS")
+        seen.add(name.lower())
+    return tuple((name, expr) for name, expr, _ in items)
+
+
+def _item_name(item: s.SelectItem, position: int) -> str:
+    if item.alias is not None:
+        return item.alias.text
+    node = item.expression
+    while isinstance(node, s.Cast):
+        node = node.operand
+    match node:
+        case s.Name():
+            return node.column.text
+        case s.FunctionCall():
+            return node.name.lower()
+    return f"col_{position}"
+
+
+class _SelectGrouped:
+    """A SELECT with GROUP BY or aggregate calls: Aggregate, then HAVING, then the output expressions."""
+
+    def __init__(self, select: s.Select, node: p.Node, scope: Scope, settings: Mapping[str, str]) -> None:
+        self._select = select
+        self._node = node
+        self._scope = scope
+        self._settings = settings
+
+    def bind(self) -> p.Node:
+        select = self._select
+        if p.is_updating(self._node):
+            raise sql_error(
+                "grouping the changes of an updating table is not supported yet",
+                select.source.span,
+                "read a windowed table with EMIT FINAL, or the stream itself",
+            )
+        clause, group_by = self._window_clause()
+        window = self._window(clause)
+        keys = self._keys(group_by)
+        columns = tuple(e.Column(name, t.TIMESTAMP, False) for name in (p.WINDOW_START, p.WINDOW_END)) if window else ()
+        grouping = Grouping(keys, columns)
+        above = ExpressionBinder(self._scope, grouping)
+        if any(isinstance(item.expression, s.Star) for item in select.items):
+            star = next(item for item in select.items if isinstance(item.expression, s.Star))
+            raise sql_error("* does not go with GROUP BY", star.span, "name the keys and the aggregates")
+        items = _select_items(select, self._scope, above)
+        having = above.bind_predicate(select.having) if select.having is not None else None
+        default = self._settings.get("emit") if window else None
+        emit = select.emit or s.Emit(default or ("final" if window else "changes"))
+        aggregate = p.Aggregate(
+            self._node,
+            keys,
+            window,
+            tuple((name, call) for call, name in grouping.calls.items()),
+            emit,
+            p.Changes(self._settings.get("changes", p.Changes.EVERY)),
+        )
+        return p.Project(p.Filter(aggregate, having) if having is not None else aggregate, items)
+
+    def _window_clause(self) -> tuple[s.WindowClause | None, list[s.Expression]]:
+        """The one window of the query, wherever it is written, and the other entries of GROUP BY."""
+        select = self._select
+        found = [clause for clause in (select.window, select.source.window) if clause is not None]
+        rest: list[s.Expression] = []
+        names_window = False
+        for item in select.group_by or ():
+            match item:
+                case s.FunctionCall(name="TUMBLE"):
+                    found.append(_tumble_call(item))
+                case s.FunctionCall(name="HOP" | "SESSION" | "CUMULATE"):
+                    raise sql_error(f"{item.name} windows are not supported yet", item.span, "TUMBLE windows are")
+                case s.Name(qualifier=None) if found and item.column.text.lower() in WINDOW_NAMES:
+                    names_window = True
+                case _:
+                    rest.append(item)
+        if len(found) > 1:
+            raise sql_error("a query has one window", found[1].span)
+        if select.source.window is not None and not names_window:
+            raise sql_error("GROUP BY must name window_start or window_end", select.source.window.span)
+        return (found[0] if found else None), rest
+
+    def _window(self, clause: s.WindowClause | None) -> p.Tumbling | None:
+        if clause is None:
+            return None
+        if clause.size_ms <= 0:
+            raise sql_error("a window has a size above zero", clause.span)
+        if clause.grace_ms < 0:
+            raise sql_error("a grace period is not negative", clause.span)
+        if clause.time is not None:
+            self._check_time(clause.time)
+        return p.Tumbling(clause.size_ms, clause.grace_ms)
+
+    def _check_time(self, time: s.Expression) -> None:
+        """Windows are over the event time of the source: a column named for it must be that one."""
+        if not isinstance(time, s.Name):
+            raise sql_error("a window takes a column as its time", time.span)
+        column = self._scope.resolve(time)
+        event_time = _event_time_column(self._node)
+        if event_time is None:
+            scan = p.scan_of(self._node)
+            if p.aggregate_of(self._node) is None and scan.source.event_time.column is None:
+                raise sql_error(
+                    f"`{time.column.text}` is not declared as the event time of `{scan.source.name}`",
+                    time.span,
+                    f"add WATERMARK FOR {time.column.text} AS {time.column.text} - INTERVAL '5' SECOND to it",
+                )
+            raise sql_error(
+                f"`{time.column.text}` is not the event time of these rows", time.span, "leave the time column out"
+            )
+        if column.name != event_time:
+            raise sql_error(
+                f"`{time.column.text}` is not the event time of these rows", time.span, f"it is `{event_time}`"
+            )
+
+    def _keys(self, group_by: list[s.Expression]) -> tuple[tuple[str, e.Expr], ...]:
+        binder = ExpressionBinder(self._scope)
+        keys: list[tuple[str, e.Expr]] = []
+        for item in group_by:
+            node = self._item_of(item)
+            if any(is_aggregate(part) for part in walk(node)):
+                raise sql_error("GROUP BY cannot hold an aggregate function", node.span)
+            expr = binder.bind(node)
+            if expr.type.kind in (t.Kind.NULL, t.Kind.INTERVAL):
+                raise sql_error(f"cannot group by {expr.type}", node.span)
+            if all(expr != known for _, known in keys):
+                columns = {column.name for column in self._scope.columns}
+                name = expr.name if isinstance(expr, e.Column) else e.free_name(f"key_{len(keys)}", columns)
+                keys.append((name, expr))
+        return tuple(keys)
+
+    def _item_of(self, item: s.Expression) -> s.Expression:
+        """An ordinal or an alias stands for the expression of its SELECT item."""
+        items = self._select.items
+        if isinstance(item, s.NumberLiteral) and item.text.isdigit():
+            if not 1 <= int(item.text) <= len(items):
+                raise sql_error(f"GROUP BY {item.text}: the query has {len(items)} columns", item.span)
+            return items[int(item.text) - 1].expression
+        if isinstance(item, s.Name) and item.qualifier is None:
+            is_column = any(item.column.matches(column.name) for column in self._scope.columns)
+            for candidate in () if is_column else items:
+                if candidate.alias is not None and item.column.matches(candidate.alias.text):
+                    return candidate.expression
+        return item
+
+
+def _tumble_call(node: s.FunctionCall) -> s.WindowClause:
+    match node.arguments:
+        case (s.IntervalLiteral() as size,):
+            return s.WindowClause(None, size.milliseconds, 0, node.span)
+        case (time, s.IntervalLiteral() as size):
+            return s.WindowClause(time, size.milliseconds, 0, node.span)
+    raise sql_error("TUMBLE takes a time column and an INTERVAL", node.span)
+
+
+def _event_time_column(node: p.Node) -> str | None:
+    """The column that holds the event time of a node's rows; None where none does."""
+    match node:
+        case p.Scan():
+            return node.source.event_time.column
+        case p.Filter():
+            return _event_time_column(node.input)
+        case p.Project():
+            inner = _event_time_column(node.input)
+            for name, expr in node.items:
+                if isinstance(expr, e.Column) and expr.name == inner:
+                    return name
+    return None
