@@ -81,3 +81,24 @@ class FunctionWriter:
         lines += self._body
         lines += [f"    {line}" for line in self._finish]
         return "\n".join(lines)
+
+
+def bare(code: str) -> str:
+    """Code without the parentheses around all of it."""
+    if not (code.startswith("(") and code.endswith(")")):
+        return code
+    depth = 0
+    for index, character in enumerate(code):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and index < len(code) - 1:
+            return code
+    inner = code[1:-1]
+    return code if re.match(r"\w+ := ", inner) else inner
+
+
+def tuple_text(parts: list[str]) -> str:
+    return f"{parts[0]}," if len(parts) == 1 else ", ".join(parts)
+
+
+def key_code(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"

@@ -1,0 +1,435 @@
+"""What one row goes through, as generated code: a method for each operator, each writing lines of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from headrace.sql import physical as ph
+from headrace.sql import plan as p
+from headrace.sql.codegen.accumulators import Accumulators, merge_lines, update_lines
+from headrace.sql.codegen.expressions import ExpressionWriter, Names, Variable
+from headrace.sql.codegen.sinks import SinkCode
+from headrace.sql.codegen.traits import comment, describe, first_query, may_fail, reached, row_struct
+from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_name
+from headrace.sql.errors import RecordError
+from headrace.sql.expressions import Column, Expr
+from headrace.sql.runtime.codec import encode_key
+from headrace.sql.runtime.execution import QueryErrors
+from headrace.sql.runtime.values import decimal_add
+from headrace.sql.syntax import RelationKind
+from headrace.sql.types import Kind, Type
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The group that a result row belongs to, as code: the values of its key, its window's end."""
+
+    keys: tuple[tuple[str, Variable, Type], ...]
+    key: str
+    end: str | None
+    size_ms: int
+    updating: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What generated code knows of the row it is at."""
+
+    columns: dict[str, Variable]
+    time: str
+    order: tuple[str, str, str]
+    """What orders rows of one group: event time, source partition, offset."""
+    newest: str | None = None
+    """The largest event time read before; None for rows that cannot be late."""
+    group: Group | None = None
+    """None for rows of the source: their record can be named when they are bad."""
+    filtered: bool = False
+    """A filter stands between the group and this row."""
+
+
+class RowWriter:
+    """Writes what a row goes through: filters, projections, aggregations, sinks, exchanges."""
+
+    def __init__(self, stage: ph.Stage) -> None:
+        self.names = Names()
+        self.names.bind("RecordError", RecordError)
+        self._input = stage.input
+        operators = list(ph.walk(stage.consumers))
+        self.sinks = [op for op in operators if isinstance(op, ph.SinkOp)]
+        self._sink_code = {id(op): SinkCode(op.query, number, self.names) for number, op in enumerate(self.sinks)}
+        self.aggregations = [op for op in operators if isinstance(op, ph.AggregateOp)]
+        self._flags: dict[int, str] = {}
+        self.accumulators = {id(op): Accumulators(op, self._count_flags(op)) for op in self.aggregations}
+        sending = (op.exchange for op in operators if isinstance(op, (ph.RowsToExchange, ph.PartialsToExchange)))
+        self.exchanges = list(dict.fromkeys(sending))
+
+    def _count_flags(self, operator: ph.AggregateOp) -> int:
+        """Number the sinks whose rows may disappear again, behind filters over an updating aggregation."""
+        if operator.final or operator.form is ph.Form.PARTIAL:
+            return 0
+        count = 0
+        for sink, filtered in reached(operator.consumers, filtered=False):
+            if filtered and sink.query.sink.kind is RelationKind.TABLE:
+                self._flags[id(sink)] = f"out_{count}"
+                count += 1
+        return count
+
+    def guarded(self, function: FunctionWriter, operator: ph.Operator, row: Row) -> None:
+        """An operator with its own handling of bad rows, where it can meet any."""
+        if not may_fail(operator):
+            self.operator(function, operator, row)
+            return
+        query = self._query(first_query(operator))
+        with function.block("try:"):
+            self.operator(function, operator, row)
+        with function.block("except RecordError as error:"):
+            if row.group is None:
+                function.line(f"rows.reject(records, {query}, error)")
+            else:
+                self._reject_result(function, query, row.group)
+
+    def _reject_result(self, function: FunctionWriter, query: str, group: Group) -> None:
+        names = tuple(name for name, _, _ in group.keys) + ((p.WINDOW_END,) if group.end else ())
+        parts = [*(variable.code for _, variable, _ in group.keys), *([group.end] if group.end else [])]
+        pairs = ", ".join(f"{self.names.literal(name)}: {part}" for name, part in zip(names, parts, strict=True))
+        function.line(f"task.reject_result({query}, {{{pairs}}}, error)")
+
+    def _consumers(self, function: FunctionWriter, operators: tuple[ph.Operator, ...], row: Row) -> None:
+        if len(operators) == 1:
+            self.operator(function, operators[0], row)
+            return
+        for operator in operators:
+            self.guarded(function, operator, row)
+
+    def operator(self, function: FunctionWriter, operator: ph.Operator, row: Row) -> None:
+        match operator:
+            case ph.FilterOp():
+                self._filter(function, operator, row)
+            case ph.ProjectOp():
+                self._project(function, operator, row)
+            case ph.AggregateOp():
+                self._aggregate(function, operator, row)
+            case ph.SinkOp():
+                self._sink(function, operator, row)
+            case ph.RowsToExchange():
+                self._rows_to_exchange(function, operator, row)
+            case ph.PartialsToExchange():
+                self._partials_to_exchange(function, operator, row)
+
+    def _writer(self, function: FunctionWriter, row: Row) -> ExpressionWriter:
+        return ExpressionWriter(self.names, row.columns, function.temporaries)
+
+    def _filter(self, function: FunctionWriter, operator: ph.FilterOp, row: Row) -> None:
+        condition = self._writer(function, row).true(operator.predicate)
+        with function.block(f"if {bare(condition)}:"):
+            self._consumers(function, operator.consumers, replace(row, filtered=True))
+        gone = [
+            (sink, flag)
+            for sink, _ in reached(operator.consumers, filtered=True)
+            if row.group is not None and row.group.updating and (flag := self._flags.get(id(sink))) is not None
+        ]
+        for sink, flag in gone:
+            with function.block(f"if acc.{flag} and not ({condition}):" if len(gone) > 1 else f"elif acc.{flag}:"):
+                function.line(f"acc.{flag} = False")
+                self._append_sink(function, sink, row, "None")
+
+    def _project(self, function: FunctionWriter, operator: ph.ProjectOp, row: Row) -> None:
+        wanted = {column.name for consumer in operator.consumers for column in ph.needed(consumer)}
+        writer = self._writer(function, row)
+        columns: dict[str, Variable] = {}
+        for name, expr in operator.items:
+            if name not in wanted:
+                continue
+            if isinstance(expr, Column):
+                columns[name] = row.columns[expr.name]
+                continue
+            code = writer.value(expr)
+            variable = safe_name(name, function.taken)
+            function.line(f"{variable} = {bare(code)}")
+            columns[name] = Variable(variable, expr.nullable)
+        self._consumers(function, operator.consumers, replace(row, columns=columns))
+
+    def _sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row) -> None:
+        flag = self._flags.get(id(operator))
+        value = self._sink_code[id(operator)].value(row.columns)
+        self._append_sink(function, operator, row, value)
+        if flag is not None and row.filtered:
+            function.line(f"acc.{flag} = True")
+
+    def _append_sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row, value: str) -> None:
+        code = self._sink_code[id(operator)]
+        number = code.number
+        lists = f"keys_{number}, values_{number}, times_{number}"
+        function.setup(f"{lists} = [], [], []  # {comment(code.query.sink.topic)}")
+        if row.group is None:
+            function.setup(f"headers_{number} = []")
+            function.line(f"values_{number}.append({value})")
+            function.line(f"keys_{number}.append(record_key)")
+            function.line(f"times_{number}.append({row.time})")
+            function.line(f"headers_{number}.append(headers)")
+            function.finish(f"task.sinks[{number}].extend({lists}, headers_{number})")
+            return
+        keys = [(variable, type_) for _, variable, type_ in row.group.keys]
+        key = code.key(keys, row.group.end, row.group.size_ms)
+        if may_fail(operator):  # nothing is appended before all of the record is known to be good
+            function.line(f"sink_key = {bare(key)}")
+            key = "sink_key"
+        function.line(f"values_{number}.append({value})")
+        function.line(f"keys_{number}.append({key})")
+        function.line(f"times_{number}.append({row.time})")
+        function.finish(f"task.sinks[{number}].extend({lists})")
+
+    def _rows_to_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
+        if operator.window is not None and row.newest is not None:
+            with function.block(f"if {self._is_late(operator.window, row, 'time - time % {0} + {0}')}:"):
+                function.line(f"rows.late(records, {self._query(operator.query)})")
+            with function.block("else:"):
+                self._append_exchange(function, operator, row)
+        else:
+            self._append_exchange(function, operator, row)
+
+    def _append_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
+        keys = self._key_values(function, operator.keys, row)
+        writer = self._writer(function, row)
+        operands = [writer.value(expr) for _, expr in operator.operands]
+        columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in (*operator.keys, *operator.operands))
+        number = self.exchanges.index(operator.exchange)
+        struct = self.names.bind(f"Row_{number}", row_struct(columns, ordered=operator.ordered))
+        parts = [*keys, *operands, row.time]
+        if operator.ordered:
+            parts += row.order[1:]
+        rows = f"exchange_{number}"
+        function.setup(f"{rows} = []  # to stage {comment(operator.exchange.stage)}")
+        function.finish(f"task.exchanges[{number}].extend({rows})")
+        function.line(f"{rows}.append(({key_code(keys)}, {struct}({', '.join(parts)})))")
+
+    def _partials_to_exchange(self, function: FunctionWriter, operator: ph.PartialsToExchange, row: Row) -> None:
+        number = self.exchanges.index(operator.exchange)
+        rows = f"exchange_{number}"
+        function.setup(f"{rows} = []  # to stage {comment(operator.exchange.stage)}")
+        function.finish(f"task.exchanges[{number}].extend({rows})")
+        assert row.group is not None
+        end = f", {row.group.end}" if row.group.end else ""
+        function.line(f"{rows}.append((key, (key{end}, acc)))")
+
+    # Aggregation
+
+    def _is_late(self, window: p.Tumbling, row: Row, end: str) -> str:
+        """Late: the window had closed by the watermark (newest − delay) of the source partition."""
+        assert isinstance(self._input, ph.SourceInput)
+        allowance = window.grace_ms + self._input.source.event_time.delay_ms
+        code = end.format(window.size_ms)
+        return f"{code} + {allowance} <= {row.newest}" if allowance else f"{code} <= {row.newest}"
+
+    def _key_values(self, function: FunctionWriter, keys: tuple[tuple[str, Expr], ...], row: Row) -> list[str]:
+        """Code of each part of a grouping key, in its canonical form, without side effects."""
+        writer = self._writer(function, row)
+        codes: list[str] = []
+        for name, expr in keys:
+            code = writer.value(expr)
+            if expr.type.kind is Kind.DOUBLE:  # -0.0 and 0.0 are one group
+                code = f"(None if {code} is None else {code} + 0.0)" if expr.nullable else f"{code} + 0.0"
+            if not code.isidentifier():
+                variable = safe_name(name, function.taken)
+                function.line(f"{variable} = {bare(code)}")
+                code = variable
+            codes.append(code)
+        return codes
+
+    def _aggregate(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> None:
+        number = operator.number
+        function.line(f"# {describe(operator)}")
+        if operator.window is None:
+            self._open_groups(function, number, "load")
+            self._update(function, operator, row, None)
+            return
+        size = operator.window.size_ms
+        end = safe_name(f"end_{number}", function.taken)
+        function.line(f"{end} = {row.time} - {row.time} % {size} + {size}")
+        if row.newest is not None:
+            with function.block(f"if {self._is_late(operator.window, row, end)}:"):
+                function.line(f"rows.late(records, {self._query(operator.query)})")
+            with function.block("else:"):
+                self._update_pane(function, operator, row, end)
+        else:
+            self._update_pane(function, operator, row, end)
+
+    def _update_pane(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, end: str) -> None:
+        """Update the group in its window, unless that is closed."""
+        if operator.form is ph.Form.PARTIAL:  # keeps no window: what is sent on is judged where it arrives
+            self._open_pane(function, operator.number, end, "load")
+            self._update(function, operator, row, end)
+            return
+        with self._unless_closed(function, operator, end):
+            self._open_pane(function, operator.number, end, "load")
+            self._update(function, operator, row, end)
+
+    @contextmanager
+    def _unless_closed(self, function: FunctionWriter, operator: ph.AggregateOp, end: str) -> Iterator[None]:
+        function.setup(f"closed_{operator.number} = task.states[{operator.number}].closed_until")
+        with function.block(f"if {end} <= closed_{operator.number}:"):
+            function.line(f"task.late_after_idle({self._query(operator.query)})")
+        with function.block("else:"):
+            yield
+
+    def _open_groups(self, function: FunctionWriter, number: int, miss: str) -> None:
+        function.setup(f"groups_{number} = task.states[{number}].groups")
+        function.setup(f"get_{number} = groups_{number}.cache.get")
+        function.setup(f"{miss}_{number} = groups_{number}.{miss}")
+        function.setup(f"dirty_{number} = groups_{number}.dirty")
+
+    def _open_pane(self, function: FunctionWriter, number: int, end: str, miss: str) -> None:
+        """Turn to the groups of another window, where this row is in another one than the last."""
+        function.setup(f"open_{number} = task.states[{number}].open")
+        function.setup(f"pane_end_{number} = None")
+        with function.block(f"if {end} != pane_end_{number}:"):
+            function.line(f"pane_end_{number} = {end}")
+            function.line(f"pane_{number} = open_{number}({end})")
+            function.line(f"get_{number} = pane_{number}.cache.get")
+            function.line(f"{miss}_{number} = pane_{number}.{miss}")
+            function.line(f"dirty_{number} = pane_{number}.dirty")
+
+    def _update(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, end: str | None) -> None:
+        number = operator.number
+        accumulators = self.accumulators[id(operator)]
+        keys = self._key_values(function, operator.keys, row)
+        operands = self._operand_values(function, operator, row)
+        key = key_code(keys)
+        if not key.isidentifier():
+            whole = safe_name(f"key_{number}", function.taken)
+            function.line(f"{whole} = {key}")
+            key = whole
+        order = f"({', '.join(row.order)})"
+        function.line(f"acc = get_{number}({key})")
+        with function.block("if acc is None:"):
+            function.line(f"acc = load_{number}({key})")
+        for item in accumulators.fields:
+            if item.operand is None:
+                for line in update_lines(item, "", order):
+                    function.line(line)
+        for operand, variable in operands.items():
+            lines = [
+                line
+                for item in accumulators.fields
+                if item.operand == operand
+                for line in update_lines(item, variable.code, order)
+            ]
+            if variable.nullable:
+                with function.block(f"if {variable.code} is not None:"):
+                    for line in lines:
+                        function.line(line)
+            else:
+                for line in lines:
+                    function.line(line)
+        if accumulators.has_time:
+            with function.block(f"if {row.time} > acc.time:"):
+                function.line(f"acc.time = {row.time}")
+        if operator.form is not ph.Form.PARTIAL:
+            function.line(f"dirty_{number}[{key}] = acc")
+            if not operator.final and operator.changes is p.Changes.EVERY:
+                self.results(function, operator, keys, key, end)
+
+    def _operand_values(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> dict[Expr, Variable]:
+        """Every operand evaluated, before any state changes: a bad row changes nothing."""
+        self.names.bind("decimal_add", decimal_add)
+        writer = self._writer(function, row)
+        operands: dict[Expr, Variable] = {}
+        for item in self.accumulators[id(operator)].fields:
+            if item.operand is None or item.operand in operands:
+                continue
+            code = writer.value(item.operand)
+            if not code.isidentifier():
+                variable = safe_name("operand", function.taken)
+                function.line(f"{variable} = {bare(code)}")
+                code = variable
+            operands[item.operand] = Variable(code, item.operand.nullable)
+        return operands
+
+    def merge(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
+        number = operator.number
+        accumulators = self.accumulators[id(operator)]
+        self.names.bind("decimal_add", decimal_add)
+        end = "end" if operator.window is not None else None
+        if end is None:
+            self._open_groups(function, number, "adopt")
+        with function.block(f"for key, {'end, ' if end else ''}partial in rows:"):
+            function.line(f"# {describe(operator)}")
+            if end is None:
+                self._merge_one(function, operator, accumulators, end)
+            else:
+                with self._unless_closed(function, operator, end):
+                    self._merge_one(function, operator, accumulators, end)
+
+    def _merge_one(
+        self, function: FunctionWriter, operator: ph.AggregateOp, accumulators: Accumulators, end: str | None
+    ) -> None:
+        number = operator.number
+        if end is not None:
+            self._open_pane(function, number, end, "adopt")
+        function.line(f"acc = get_{number}(key)")
+        with function.block("if acc is None:"):
+            function.line(f"acc = adopt_{number}(key, partial)")
+        with function.block("if acc is None:"):
+            function.line("acc = partial  # the first of its group")
+        with function.block("else:"):
+            for item in accumulators.fields:
+                for line in merge_lines(item):
+                    function.line(line)
+            if accumulators.has_time:
+                with function.block("if partial.time > acc.time:"):
+                    function.line("acc.time = partial.time")
+        function.line(f"dirty_{number}[key] = acc")
+
+    def results(
+        self, function: FunctionWriter, operator: ph.AggregateOp, keys: list[str], key: str, end: str | None
+    ) -> None:
+        """The group's row for the consumers of an aggregation; an error above it keeps the state."""
+        accumulators = self.accumulators[id(operator)]
+        columns: dict[str, Variable] = {}
+        group_keys: list[tuple[str, Variable, Type]] = []
+        for (name, expr), code in zip(operator.keys, keys, strict=True):
+            columns[name] = Variable(code, expr.nullable)
+            group_keys.append((name, columns[name], expr.type))
+        size = 0
+        if operator.window is not None and end is not None:
+            size = operator.window.size_ms
+            columns[p.WINDOW_START] = Variable(f"({end} - {size})", False)
+            columns[p.WINDOW_END] = Variable(end, False)
+        final_window = operator.final and end is not None
+        time = f"{end} - 1" if final_window else "acc.time"
+        group = Group(tuple(group_keys), key, end, size, not operator.final)
+        encode = self.names.bind("encode_key", encode_key)
+        wanted = {column.name for consumer in operator.consumers for column in ph.needed(consumer)}
+        results = [(name, call) for name, call in operator.calls if name in wanted]
+        time = f"({time})" if final_window else time
+        row = Row(columns, time, (time, f"{encode}({key})", "0"), None, group)
+
+        def write() -> None:
+            for name, call in results:
+                variable = safe_name(name, function.taken)
+                function.line(f"{variable} = {bare(accumulators.result(call, self.names))}")
+                columns[name] = Variable(variable, call.nullable)
+            self._consumers(function, operator.consumers, row)
+
+        if operator.form is ph.Form.PARTIAL or not self._results_may_fail(operator):
+            write()
+            return
+        query = self._query(operator.query)
+        with function.block("try:"):
+            write()
+        with function.block("except RecordError as error:"):
+            self._reject_result(function, query, group)
+
+    def _results_may_fail(self, operator: ph.AggregateOp) -> bool:
+        sums = any(call.function.name in ("SUM", "AVG") for _, call in operator.calls)
+        return sums or any(may_fail(consumer) for consumer in operator.consumers)
+
+    def _query(self, query: p.Query) -> str:
+        errors = QueryErrors(query.name, query.on_error, query.late)
+        for name, value in self.names.bound.items():
+            if value == errors:
+                return name
+        count = sum(isinstance(value, QueryErrors) for value in self.names.bound.values())
+        return self.names.bind(f"query_{count}", errors)

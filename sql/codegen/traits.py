@@ -1,0 +1,117 @@
+"""Small facts about operators that generated code depends on, and how they are named in its comments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.sql import physical as ph
+from headrace.sql import plan as p
+from headrace.sql.codegen.expressions import fails
+from headrace.sql.expressions import Column
+from headrace.sql.functions.aggregates import PYTHON_TYPES
+from headrace.sql.types import Kind
+
+
+def row_struct(columns: tuple[Column, ...], *, ordered: bool) -> type:
+    """The rows that cross a repartition topic: columns, event time, and the rest of their order where it matters."""
+    fields: list[tuple[str, Any]] = []
+    for index, column in enumerate(columns):
+        python = PYTHON_TYPES[column.type.kind]
+        fields.append((f"c{index}", python | None if column.nullable else python))
+    fields.append(("time", int))
+    if ordered:
+        fields += [("origin", int | bytes), ("position", int)]
+    return msgspec.defstruct("Row", fields, array_like=True, gc=False)
+
+
+def row_fields(input_: ph.ExchangeInput) -> list[str]:
+    return [f"c{index}" for index in range(len(input_.rows))]
+
+
+def reached(operators: tuple[ph.Operator, ...], *, filtered: bool) -> list[tuple[ph.SinkOp, bool]]:
+    """Sinks that rows reach without being aggregated again, and whether a filter stands before them."""
+    found: list[tuple[ph.SinkOp, bool]] = []
+    for operator in operators:
+        if isinstance(operator, ph.SinkOp):
+            found.append((operator, filtered))
+        elif isinstance(operator, (ph.FilterOp, ph.ProjectOp)):
+            found += reached(operator.consumers, filtered=filtered or isinstance(operator, ph.FilterOp))
+    return found
+
+
+def needs_of(operator: ph.Operator) -> frozenset[str]:
+    """What a consumer of source rows needs beside rows and times."""
+    needs: set[str] = set()
+    match operator:
+        case ph.SinkOp():
+            needs |= {"keys", "headers"}
+        case ph.AggregateOp():
+            if operator.window is not None:
+                needs.add("newest")
+            if any(_is_ordered(call.function.name) for _, call in operator.calls):
+                needs.add("offsets")
+        case ph.RowsToExchange():
+            if operator.window is not None:
+                needs.add("newest")
+            if operator.ordered:
+                needs.add("offsets")
+        case ph.FilterOp() | ph.ProjectOp():
+            for consumer in operator.consumers:
+                needs |= needs_of(consumer)
+    return frozenset(needs)
+
+
+def _is_ordered(function: str) -> bool:
+    return function in ("FIRST_VALUE", "LAST_VALUE")
+
+
+def may_fail(operator: ph.Operator) -> bool:
+    """Whether evaluating an operator for a row may raise RecordError."""
+    match operator:
+        case ph.FilterOp():
+            return fails(operator.predicate) or any(map(may_fail, operator.consumers))
+        case ph.ProjectOp():
+            return any(fails(expr) for _, expr in operator.items) or any(map(may_fail, operator.consumers))
+        case ph.AggregateOp():
+            operands = [call.operand for _, call in operator.calls if call.operand is not None]
+            return any(map(fails, operands)) or any(fails(expr) for _, expr in operator.keys)
+        case ph.RowsToExchange():
+            return any(fails(expr) for _, expr in (*operator.keys, *operator.operands))
+        case ph.SinkOp():
+            kinds = {column.type.kind for column in operator.query.node.columns}
+            aggregate = p.aggregate_of(operator.query.node)
+            if aggregate is not None:
+                kinds |= {expr.type.kind for _, expr in aggregate.keys}
+                kinds |= {Kind.TIMESTAMP} if aggregate.window is not None else set()
+            formatted = operator.query.sink.timestamp_format is not None
+            # a time may be out of the range of its text
+            return Kind.DATE in kinds or (formatted and Kind.TIMESTAMP in kinds)
+        case ph.PartialsToExchange():
+            return False
+
+
+def first_query(operator: ph.Operator) -> p.Query:
+    match operator:
+        case ph.SinkOp() | ph.AggregateOp() | ph.RowsToExchange():
+            return operator.query
+        case ph.FilterOp() | ph.ProjectOp():
+            return first_query(operator.consumers[0])
+        case ph.PartialsToExchange():
+            raise AssertionError("partial aggregates are sent by their aggregation")
+
+
+def purpose(operator: ph.Operator) -> str:
+    return comment(first_query(operator).name)
+
+
+def describe(operator: ph.AggregateOp) -> str:
+    by = ", ".join(comment(name) for name, _ in operator.keys) or "everything"
+    window = f", tumbling {operator.window.size_ms} ms" if operator.window else ""
+    return f"{operator.form.value} aggregate by {by}{window}"
+
+
+def comment(text: str) -> str:
+    """A name of the user's, harmless in a comment or docstring."""
+    return "".join(character if character.isalnum() or character in "_-." else "?" for character in text)
