@@ -15,7 +15,7 @@ from headrace.sql.codegen.expressions import Variable
 from headrace.sql.codegen.rows import Row, RowWriter
 from headrace.sql.codegen.traits import needs_of, purpose, row_fields, row_struct
 from headrace.sql.codegen.writer import FunctionWriter, safe_name, tuple_text
-from headrace.sql.runtime.decoder import DecodedColumn
+from headrace.sql.runtime.columns import DecodedColumn
 from headrace.sql.runtime.watermarks import END, earlier
 
 

@@ -10,31 +10,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import Enum
 from operator import attrgetter, itemgetter
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from headrace.sql.errors import RecordError
-from headrace.sql.runtime import values as v
+from headrace.sql.runtime.columns import DecodedColumn, conversion, json_type
+from headrace.sql.runtime.record_keys import KeyDecoder
 from headrace.sql.runtime.records import RecordBatch
 from headrace.sql.runtime.time_format import TimeFormat
-from headrace.sql.types import Kind, Type
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedColumn:
-    """A column to decode: `name` in the data, `attribute` of the row Structs."""
-
-    name: str
-    attribute: str
-    type: Type
-    nullable: bool
-    unsigned: bool
-    quoted: bool
-    key: bool
+from headrace.sql.types import Kind
 
 
 class Presence(Enum):
@@ -70,43 +57,6 @@ class Decoded:
 
 _FIRST, _LAST = itemgetter(0), itemgetter(-1)
 _OPENING, _CLOSING = {ord("{")}, {ord("}")}
-_BOUNDS = {
-    Kind.INT: (v.INT_MIN, v.INT_MAX),
-    Kind.BIGINT: (v.BIGINT_MIN, v.BIGINT_MAX),
-    Kind.TIMESTAMP: (v.BIGINT_MIN, v.BIGINT_MAX),
-}
-_PYTHON: dict[Kind, Any] = {
-    Kind.BOOLEAN: bool,
-    Kind.DOUBLE: float,
-    Kind.DECIMAL: Decimal,
-    Kind.VARCHAR: str,
-    Kind.DATE: str,
-}
-
-
-def _json_type(column: DecodedColumn, *, times_as_text: bool) -> Any:
-    kind = column.type.kind
-    if kind is Kind.TIMESTAMP and times_as_text:
-        type_: Any = str
-    elif kind in _BOUNDS:
-        low, high = _BOUNDS[kind]
-        type_ = Annotated[int, msgspec.Meta(ge=0 if column.unsigned else low, le=high)]
-    else:
-        type_ = _PYTHON[kind]
-    return type_ | None if column.nullable or column.key else type_
-
-
-def _conversion(column: DecodedColumn, *, times_as_text: bool) -> Callable[[Any], Any] | None:
-    """What the decoded JSON value still has to go through."""
-    match column.type.kind:
-        case Kind.TIMESTAMP if times_as_text:
-            return v.parse_iso_timestamp
-        case Kind.DATE:
-            return v.parse_iso_date
-        case Kind.DECIMAL:
-            precision, scale = column.type.precision, column.type.scale
-            return lambda value: v.exact_decimal(value, precision, scale)
-    return None
 
 
 class SourceDecoder:
@@ -149,7 +99,7 @@ class SourceDecoder:
         self._conversions: list[tuple[Any, Callable[[Any], Any], Any]] = []
         for column in self._columns:
             shape = self._shapes[column.name]
-            type_ = _json_type(column, times_as_text=shape.times_as_text)
+            type_ = json_type(column, times_as_text=shape.times_as_text)
             rename[column.attribute] = shape.spelled
             if shape.presence is Presence.SOMETIMES:
                 fields.append((column.attribute, type_, None))
@@ -159,7 +109,7 @@ class SourceDecoder:
         struct = msgspec.defstruct("Row", fields, gc=False, rename=rename)
         self._joined = msgspec.json.Decoder(struct).decode_lines
         for column in self._columns:
-            convert = _conversion(column, times_as_text=self._shapes[column.name].times_as_text)
+            convert = conversion(column, times_as_text=self._shapes[column.name].times_as_text)
             if convert is not None:
                 setter = getattr(struct, column.attribute).__set__
                 self._conversions.append((attrgetter(column.attribute), convert, setter))
@@ -285,12 +235,12 @@ class SourceDecoder:
         seen.as_text.setdefault(column.name, set()).add(as_text)
         decoder = self._single.get((column.name, as_text))
         if decoder is None:
-            type_ = _json_type(column, times_as_text=as_text)
+            type_ = json_type(column, times_as_text=as_text)
             decoder = msgspec.json.Decoder(type_ if column.nullable or column.key else type_ | None).decode
             self._single[column.name, as_text] = decoder
         try:
             value = decoder(raw)
-            convert = _conversion(column, times_as_text=as_text)
+            convert = conversion(column, times_as_text=as_text)
             return value if value is None or convert is None else convert(value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordError("type", f"column `{column.name}` ({column.type}): {error}") from None
@@ -330,111 +280,3 @@ class Seen:
     spellings: dict[str, set[str]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     as_text: dict[str, set[bool]] = field(default_factory=dict)
-
-
-class KeyDecoder:
-    """KEY columns: read from the record key, and from the value where the key is null."""
-
-    def __init__(self, columns: Sequence[DecodedColumn], key_format: str) -> None:
-        self._columns = tuple(columns)
-        self._as_text = len(columns) == 1 and key_format == "kafka"
-        self._known: dict[bytes, tuple[Any, ...]] = {}
-
-    def fill(self, rows: Sequence[Any], keys: Sequence[bytes | None]) -> bool:
-        """Put the key's columns into rows; True where a row needs a closer look."""
-        known = self._known
-        if len(known) > 100_000:
-            known.clear()
-        if len(self._columns) > 1:
-            return self._fill_several(rows, keys)
-        (column,) = self._columns
-        in_values = list(map(attrgetter(column.attribute), rows))
-        try:
-            in_keys = [known[key][0] for key in keys]  # type: ignore[index]
-        except KeyError:
-            in_keys = [None if key is None else (known.get(key) or self._parse(key))[0] for key in keys]
-        if in_values == in_keys:  # as a producer of a keyed stream writes it: nothing to put in
-            return not column.nullable and None in in_values
-        for row, in_key, in_value in zip(rows, in_keys, in_values, strict=True):
-            if in_value is None:
-                if in_key is None and not column.nullable:
-                    return True
-                setattr(row, column.attribute, in_key)
-            elif in_key is not None and in_value != in_key:
-                return True
-        return False
-
-    def _fill_several(self, rows: Sequence[Any], keys: Sequence[bytes | None]) -> bool:
-        for row, key in zip(rows, keys, strict=True):
-            found = {column.name: getattr(row, column.attribute) for column in self._columns}
-            if self.merge(found, key) or any(found[c.name] is None and not c.nullable for c in self._columns):
-                return True
-            for column in self._columns:
-                setattr(row, column.attribute, found[column.name])
-        return False
-
-    def merge(self, found: dict[str, Any], key: bytes | None) -> dict[str, RecordError]:
-        """Put the key's columns among a record's; what is wrong, by column."""
-        if key is None:
-            return {}
-        try:
-            parsed = self._known.get(key) or self._parse(key)
-        except RecordError as error:
-            return {column.name: error for column in self._columns}
-        faults: dict[str, RecordError] = {}
-        for column, value in zip(self._columns, parsed, strict=True):
-            if found[column.name] is None:
-                found[column.name] = value
-            elif value is not None and found[column.name] != value:
-                in_value = found[column.name]
-                message = f"column `{column.name}` is {value!r} in the record key and {in_value!r} in the value"
-                faults[column.name] = RecordError("key", message)
-        return faults
-
-    def _parse(self, key: bytes) -> tuple[Any, ...]:
-        try:
-            if self._as_text:
-                column = self._columns[0]
-                parsed: tuple[Any, ...] = (_parse_text(column, key.decode()),)
-            else:
-                parsed = self._parse_json(key)
-        except (UnicodeDecodeError, msgspec.DecodeError, RecordError) as error:
-            raise RecordError("key", f"the record key cannot be read: {error}") from None
-        self._known[key] = parsed
-        return parsed
-
-    def _parse_json(self, key: bytes) -> tuple[Any, ...]:
-        if len(self._columns) == 1 and not key.lstrip().startswith(b"{"):
-            return (_from_json(self._columns[0], key),)
-        fields = msgspec.json.decode(key, type=dict[str, msgspec.Raw])
-        folded = {name.lower(): raw for name, raw in fields.items()}
-        raws = [fields.get(c.name, folded.get(c.name.lower())) for c in self._columns]
-        return tuple(None if raw is None else _from_json(c, raw) for c, raw in zip(self._columns, raws, strict=True))
-
-
-def _from_json(column: DecodedColumn, raw: Any) -> Any:
-    as_text = column.type.kind is Kind.TIMESTAMP and bytes(raw)[:1] == b'"'
-    value = msgspec.json.decode(raw, type=_json_type(column, times_as_text=as_text))
-    convert = _conversion(column, times_as_text=as_text)
-    return value if value is None or convert is None else convert(value)
-
-
-def _parse_text(column: DecodedColumn, text: str) -> Any:
-    """A key as other Kafka tools write it: its plain text."""
-    match column.type.kind:
-        case Kind.VARCHAR:
-            return text
-        case Kind.INT:
-            return v.parse_int(text)
-        case Kind.BIGINT:
-            return v.parse_bigint(text)
-        case Kind.DOUBLE:
-            return v.parse_double(text)
-        case Kind.BOOLEAN:
-            return v.parse_boolean(text)
-        case Kind.DECIMAL:
-            return v.exact_decimal(v.decimal_of_text(text), column.type.precision, column.type.scale)
-        case Kind.DATE:
-            return v.parse_iso_date(text)
-        case _:
-            return v.parse_bigint(text) if text.lstrip("-").isdigit() else v.parse_iso_timestamp(text)

@@ -1,0 +1,65 @@
+"""Columns of a source as JSON holds them: the types to decode, and what decoded values still go through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+
+from headrace.sql.runtime import values as v
+from headrace.sql.types import Kind, Type
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedColumn:
+    """A column to decode: `name` in the data, `attribute` of the row Structs."""
+
+    name: str
+    attribute: str
+    type: Type
+    nullable: bool
+    unsigned: bool
+    quoted: bool
+    key: bool
+
+
+_BOUNDS = {
+    Kind.INT: (v.INT_MIN, v.INT_MAX),
+    Kind.BIGINT: (v.BIGINT_MIN, v.BIGINT_MAX),
+    Kind.TIMESTAMP: (v.BIGINT_MIN, v.BIGINT_MAX),
+}
+_PYTHON: dict[Kind, Any] = {
+    Kind.BOOLEAN: bool,
+    Kind.DOUBLE: float,
+    Kind.DECIMAL: Decimal,
+    Kind.VARCHAR: str,
+    Kind.DATE: str,
+}
+
+
+def json_type(column: DecodedColumn, *, times_as_text: bool) -> Any:
+    kind = column.type.kind
+    if kind is Kind.TIMESTAMP and times_as_text:
+        type_: Any = str
+    elif kind in _BOUNDS:
+        low, high = _BOUNDS[kind]
+        type_ = Annotated[int, msgspec.Meta(ge=0 if column.unsigned else low, le=high)]
+    else:
+        type_ = _PYTHON[kind]
+    return type_ | None if column.nullable or column.key else type_
+
+
+def conversion(column: DecodedColumn, *, times_as_text: bool) -> Callable[[Any], Any] | None:
+    """What the decoded JSON value still has to go through."""
+    match column.type.kind:
+        case Kind.TIMESTAMP if times_as_text:
+            return v.parse_iso_timestamp
+        case Kind.DATE:
+            return v.parse_iso_date
+        case Kind.DECIMAL:
+            precision, scale = column.type.precision, column.type.scale
+            return lambda value: v.exact_decimal(value, precision, scale)
+    return None
