@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CommitPositions = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
 """Commits group offsets with metadata; raises Fenced."""
+ConfirmMembership = Callable[[], Awaitable[None]]
+"""Raises Fenced where the group has gone on without this worker."""
 
 
 @dataclass(slots=True)
@@ -47,8 +49,11 @@ class OpenTask:
 class Committer:
     """Commits tasks, one commit at a time. `Task.cut` is called only when everything cut before is in the store."""
 
-    def __init__(self, producer: OutputProducer, commit_positions: CommitPositions) -> None:
+    def __init__(
+        self, producer: OutputProducer, confirm_membership: ConfirmMembership, commit_positions: CommitPositions
+    ) -> None:
         self._producer = producer
+        self._confirm_membership = confirm_membership
         self._commit_positions = commit_positions
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
@@ -64,8 +69,8 @@ class Committer:
     async def commit(self, tasks: Collection[OpenTask]) -> bool:
         """Make durable what the tasks did since their last cut; whether there was anything.
 
-        Goes on to its end even where the caller is cancelled. Raises KafkaFailure, UnsendableState, and Fenced where
-        the group went on without this worker; after any of them the tasks are ahead of Kafka and must be dropped.
+        Goes on to its end even where the caller is cancelled. Raises KafkaFailure, UnsendableState, StateFailure,
+        and Fenced where the group went on without this worker; after any of them the tasks must be dropped.
         """
         return await asyncio.shield(asyncio.ensure_future(self._commit(tasks)))
 
@@ -75,8 +80,12 @@ class Committer:
             if not cuts:
                 return False
             started_at = time.monotonic()
+            # What a worker without its tasks writes to a changelog would cover what their new owner has written.
+            await self._confirm_membership()
             await self._flush(cuts)
-            await self._commit_positions({p: at for _, cut in cuts for p, at in cut.positions.items()})
+            # Without any: all that happened is that partitions which were never read became idle.
+            if positions := {p: at for _, cut in cuts for p, at in cut.positions.items()}:
+                await self._commit_positions(positions)
             await self._in_thread(_apply, cuts)
             for task, cut in cuts:
                 task.group_offsets.update({partition: at.next_offset for partition, at in cut.positions.items()})

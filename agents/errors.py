@@ -15,5 +15,9 @@ class KafkaFailure(Exception):  # noqa: N818
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
+class StateFailure(Exception):  # noqa: N818
+    """Local state cannot be written (a full disk); the process ends with exit code 3. The changelog has it all."""
+
+
 class Fenced(Exception):  # noqa: N818
     """Kafka refused a commit because the group went on without this worker: its tasks are to be opened anew."""

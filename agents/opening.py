@@ -11,7 +11,7 @@ from headrace.agents.changelog import Span, StaleStore, restore
 from headrace.agents.commit import OpenTask
 from headrace.agents.config import WorkerConfig
 from headrace.agents.tables import Identity, MemoryStore, RocksStore, open_rocks, set_aside
-from headrace.agents.task import TaskFactory
+from headrace.agents.task import Task, TaskFactory
 from headrace.agents.topics import Cluster, TopicState
 from headrace.agents.topology import TaskSpec, TopicKind
 from headrace.sql.runtime.records import Store, TopicPartition
@@ -40,7 +40,7 @@ class TaskOpener:
         store, changelog_end = self._restored(spec, cancelled)
         try:
             task = self._factory.open(spec, store if store is not None else MemoryStore(), positions)
-            expected = self._starts(spec.inputs, task.next_offsets)
+            expected = self._starts(task)
         except BaseException:
             if store is not None:
                 store.close()
@@ -83,15 +83,18 @@ class TaskOpener:
             set_aside(store.path, reason)
         return self._open_store(spec, changelog)
 
-    def _starts(
-        self, inputs: Collection[TopicPartition], known: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
+    def _starts(self, task: Task) -> dict[TopicPartition, int]:
         """Where each input is read from: its task's position, else as the app is told to start."""
+        inputs, known = task.spec.inputs, dict(task.next_offsets)
         unread = [partition for partition in inputs if partition not in known]
-        sources = [partition for partition in unread if partition.topic in self._sources]
+        sources = self._source_starts([partition for partition in unread if partition.topic in self._sources])
         internal = [partition for partition in unread if partition.topic not in self._sources]
+        if self._config.start_from != "earliest":
+            # Asked again later, Kafka would answer otherwise, and what comes until then would be passed over.
+            for partition, offset in sources.items():
+                task.begin(partition, offset)
         starts = {partition: known[partition] for partition in inputs if partition in known}
-        return {**starts, **self._source_starts(sources), **self._cluster.begin_offsets(internal)}
+        return {**starts, **sources, **self._cluster.begin_offsets(internal)}
 
     def _source_starts(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         match self._config.start_from:

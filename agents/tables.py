@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 from rocksdict import Options, Rdict, ReadOptions, WriteBatch
 
+from headrace.agents.errors import StateFailure
 from headrace.agents.topology import TaskId
 from headrace.sql.runtime.records import Change
 
@@ -53,7 +54,10 @@ class MemoryStore:
 
 
 class RocksStore:
-    """A `Store` in RocksDB. Each `apply` is one write batch, changes and position together, kept by the WAL."""
+    """A `Store` in RocksDB. Each `apply` is one write batch, changes and position together, kept by the WAL.
+
+    `apply` raises StateFailure.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises what RocksDB says where the directory is locked or corrupted."""
@@ -90,11 +94,17 @@ class RocksStore:
             else:
                 put(key, value)
         put(POSITION_KEY, b"%d" % position)
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:  # rocksdict raises nothing more exact
+            raise StateFailure(f"local state in {self.path} cannot be written: {error}") from error
         self._position = position
 
     def close(self) -> None:
-        self._db.close()
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 (what could not be written is written again from the changelog)
+            log.warning("local state was not closed in order", path=str(self.path), error=str(error))
 
 
 def _options() -> Options:

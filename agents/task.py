@@ -39,10 +39,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Number of groups stored, by aggregation."""
 
 
-class SourcePosition(msgspec.Struct, omit_defaults=True, frozen=True):
-    """Metadata of a committed group offset: how far event time had come."""
+class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Metadata of a committed group offset."""
 
+    plan: str | None = None
+    """Plan version of the stage that read up to there."""
     newest: int | None = None
+    """Largest event time read."""
     ended: bool = False
 
 
@@ -81,6 +84,7 @@ class Task:
         self._newest: dict[int, int] = {}
         self._heard: dict[TopicPartition, float] = {}
         self._changed = False
+        committed = {partition: self._committed(position) for partition, position in positions.items()}
         checkpoint = self._checkpoint(store) if spec.changelog is not None else None
         live = checkpoint.live if checkpoint is not None else {}
         self._execution = stage.open(placement, store if spec.changelog is not None else None, live)
@@ -89,7 +93,7 @@ class Task:
             self._newest = dict(checkpoint.newest)
             self._execution.restore(checkpoint.watermarks)
         elif spec.changelog is None:
-            self._resume(positions)
+            self._resume(positions, committed)
         self._stage.advance(self._execution)
 
     def _checkpoint(self, store: Store) -> Checkpoint | None:
@@ -98,15 +102,26 @@ class Task:
             return None
         checkpoint = msgspec.json.decode(data, type=Checkpoint)
         if checkpoint.format != _FORMAT or checkpoint.plan != self._stage.plan_version:
-            raise TaskStopped(
-                f"the state of {self.spec.id} was written by another version of this query; `headrace reset` deletes it"
-            )
+            raise self._changed_app()
         return checkpoint
 
-    def _resume(self, positions: Mapping[TopicPartition, Position]) -> None:
-        for partition, position in positions.items():
-            self._offsets[partition] = position.next_offset
-            known = msgspec.json.decode(position.metadata or "{}", type=SourcePosition)
+    def _committed(self, position: Position) -> CommittedPosition:
+        committed = msgspec.json.decode(position.metadata or "{}", type=CommittedPosition)
+        if committed.plan is not None and committed.plan != self._stage.plan_version:
+            raise self._changed_app()
+        return committed
+
+    def _changed_app(self) -> TaskStopped:
+        return TaskStopped(
+            f"what {self.spec.id} has read and stored was for another version, mode or parallelism of this app; "
+            "`headrace reset` deletes it, and the app starts over"
+        )
+
+    def _resume(
+        self, positions: Mapping[TopicPartition, Position], committed: Mapping[TopicPartition, CommittedPosition]
+    ) -> None:
+        for partition, known in committed.items():
+            self._offsets[partition] = positions[partition].next_offset
             if known.newest is not None:
                 self._newest[partition.partition] = known.newest
                 self._stage.observe(self._execution, partition.partition, known.newest)
@@ -145,6 +160,11 @@ class Task:
     def watermark(self) -> int:
         return self._execution.watermarks.current()
 
+    def begin(self, partition: TopicPartition, offset: int) -> None:
+        """Read an input that was never read from an offset on; the next commit keeps it."""
+        self._offsets[partition] = offset
+        self._changed = True
+
     def process(self, batch: RecordBatch) -> None:
         """Take one record batch of one input partition.
 
@@ -157,6 +177,8 @@ class Task:
                 self._stage.process_exchange(batch, self._execution)
             else:
                 self._check_not_ended(partition)
+                for exchange in self._execution.exchanges:
+                    exchange.idle = False
                 newest = self._newest.get(batch.partition, START)
                 newest = self._stage.process_source(batch, self._decoder, newest, self._execution)
                 if newest != START:
@@ -256,7 +278,8 @@ class Task:
         for partition in self.spec.inputs:
             ended = self.ended if self._decoder is None else self._execution.watermarks.of(partition.partition) == END
             if partition in self._offsets or ended:
-                known = SourcePosition(self._newest.get(partition.partition), ended)
+                newest = self._newest.get(partition.partition)
+                known = CommittedPosition(self._stage.plan_version, newest, ended)
                 metadata = msgspec.json.encode(known).decode()
                 positions[partition] = Position(self._offsets.get(partition, 0), metadata)
         return positions

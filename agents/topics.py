@@ -202,6 +202,12 @@ class Cluster:
 
         return self._patiently(ask, f"offsets of {', '.join(topics)} cannot be read")
 
+    def delete_records(self, before: Mapping[TopicPartition, int]) -> None:
+        """Delete the records of each partition that stand before an offset."""
+        wanted = [KafkaPartition(*partition, offset) for partition, offset in before.items()]
+        for partition, future in self._admin.delete_records(wanted, request_timeout=REQUEST_S).items():
+            self._result(future, f"records of {partition.topic} cannot be deleted")
+
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Position]:
         """The group's committed positions of those partitions that have one, with no transaction pending on them."""
         if not partitions:
@@ -343,10 +349,15 @@ def _await_topics(cluster: Cluster, names: Sequence[str]) -> dict[str, TopicStat
     raise KafkaFailure(f"topics were created but do not appear: {', '.join(names)}")
 
 
-def reset(cluster: Cluster, topology: Topology) -> None:
-    """Delete what the app owns on the cluster: its internal topics and its group offsets."""
+def reset(cluster: Cluster, topologies: Iterable[Topology]) -> None:
+    """Delete what the app owns on the cluster: its internal topics in each mode, and its group offsets."""
     cluster.delete_group()
-    cluster.delete([spec.name for spec in topology.topics if spec.internal])
+    cluster.delete(internal_topics(topologies))
+
+
+def internal_topics(topologies: Iterable[Topology]) -> list[str]:
+    """Names of the topics that are the app's own, each once."""
+    return list(dict.fromkeys(spec.name for topology in topologies for spec in topology.topics if spec.internal))
 
 
 def dead_letter_topic(topology: Topology) -> str | None:

@@ -24,6 +24,7 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
+from aiokafka.protocol.group import JoinGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
@@ -273,6 +274,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             await self._ensure_consumer().commit(offsets)
         except (CommitFailedError, IllegalStateError) as error:
             raise Fenced(str(error)) from error
+
+    async def confirm_membership(self) -> None:
+        """Ask the group whether it still counts on this member; `Fenced` where it has gone on without it."""
+        await self.call_thread(self._confirm_membership)
+
+    async def _confirm_membership(self) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        confirmed = await coordinator._do_heartbeat()
+        # Where no coordinator answers, nobody has taken over either; the commit of offsets will wait for one.
+        if not confirmed and coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
+            raise Fenced("the group has removed this member")
 
     def end_offset(self, partition: TopicPartition) -> int | None:
         """High watermark that the last fetch saw; None before the first. Plain reads, safe from the main thread."""

@@ -25,11 +25,12 @@ import structlog
 from aiokafka.errors import KafkaError as ConsumerError
 from confluent_kafka import KafkaException
 
+from headrace.agents import purge
 from headrace.agents.assignor import TaskAssignor
 from headrace.agents.changelog import RestoreCancelled
 from headrace.agents.commit import Committer, OpenTask
 from headrace.agents.config import WorkerConfig
-from headrace.agents.errors import Fenced, KafkaFailure
+from headrace.agents.errors import Fenced, KafkaFailure, StateFailure
 from headrace.agents.opening import TaskOpener
 from headrace.agents.producer import OutputProducer, UnsendableState
 from headrace.agents.records import FetchedBatch
@@ -51,6 +52,8 @@ EXIT_KAFKA = 3
 IN_FLIGHT_MAX = 500_000
 """Records handed to the producer and not acknowledged, above which no batch is taken."""
 OPENING_THREADS = 4
+CONFIRMED_S = 1.0
+"""How long a member may trust the group's last answer: well below any session time-out."""
 COMPLETION_S = 0.3
 """How often a worker with nothing left to do asks whether the others are done too."""
 
@@ -128,6 +131,8 @@ class Worker:
         self._commit_wanted = asyncio.Event()
         self._committed = asyncio.Event()
         self._completion_asked_at = 0.0
+        self._confirmed_at = 0.0
+        """When the group last counted on this member for sure."""
 
     # Life
 
@@ -149,7 +154,9 @@ class Worker:
         written = [spec.name for spec in self.topology.topics if spec.kind is not TopicKind.SOURCE]
         limits_of = {name: topics[name] for name in written}
         self._producer = OutputProducer(self.config, limits_of, dead_letter_topic(self.topology))
-        self._committer = Committer(self._producer, self._commit_positions)
+        self._committer = Committer(self._producer, self._confirm_membership, self._commit_positions)
+        exchanges = [spec.name for spec in self.topology.topics if spec.kind is TopicKind.REPARTITION]
+        self._purge = purge.PurgeSchedule(exchanges, time.monotonic(), purge.INTERVAL_S)
         self._opener = TaskOpener(self.config, self.factory, self._cluster, topics, self._dir)
         self._app = self._build_app()
         self._started = True
@@ -190,7 +197,7 @@ class Worker:
         if self._outcome.done():
             return
         code, message = _verdict(error)
-        foreseen = isinstance(error, KafkaFailure | TaskStopped)
+        foreseen = isinstance(error, KafkaFailure | TaskStopped | StateFailure)
         log.error("worker failed", error=message, exit_code=code, exc_info=None if foreseen else error)
         self._end(code)
 
@@ -222,7 +229,7 @@ class Worker:
             await self._committer.commit(list(self._tasks.values()))
         except Fenced as error:
             log.warning("the group went on before the last commit: its work will be repeated", reason=str(error))
-        except (KafkaFailure, UnsendableState) as error:
+        except (KafkaFailure, UnsendableState, StateFailure) as error:
             log.error("the last commit failed: its work will be repeated", error=str(error))
             return _verdict(error)[0]
         return EXIT_DONE
@@ -274,6 +281,10 @@ class Worker:
 
     async def _feed(self, batch: FetchedBatch) -> None:
         await self._room(batch)
+        try:
+            await self._confirm_membership()
+        except Fenced as error:
+            self._give_up_tasks(error)
         opened = self._by_partition.get((batch.topic, batch.partition))
         if opened is None or self._stopping or not self._fits(opened, batch):
             self.counters.batches_dropped += 1
@@ -363,6 +374,7 @@ class Worker:
             if self._settled:
                 self._tick()
                 await self._commit()
+                self._purge_repartition_topics()
                 await self._check_complete()
 
     async def _next_commit(self) -> None:
@@ -392,7 +404,21 @@ class Worker:
             self._send(opened)
 
     async def _commit_positions(self, positions: Mapping[TopicPartition, Position]) -> None:
+        asked_at = time.monotonic()
         await self._reader.commit_positions(positions)
+        self._confirmed_at = asked_at
+        self._purge.committed(positions)
+
+    async def _confirm_membership(self) -> None:
+        """Ask the group where it may have gone on without us since it last answered: if this process was paused."""
+        asked_at = time.monotonic()
+        if asked_at - self._confirmed_at > CONFIRMED_S:
+            await self._reader.confirm_membership()
+            self._confirmed_at = asked_at
+
+    def _purge_repartition_topics(self) -> None:
+        if due := self._purge.due(time.monotonic()):
+            self._spawn(self._in_pool(_delete_records, self._cluster, due))
 
     def _give_up_tasks(self, error: Fenced) -> None:
         """What the tasks hold is ahead of Kafka, and others may have their partitions: the coming rebalance decides."""
@@ -509,6 +535,14 @@ class _Deadline:
         os._exit(code or EXIT_KAFKA)
 
 
+def _delete_records(cluster: Cluster, before: Mapping[TopicPartition, int]) -> None:
+    """Records that stay take room and nothing else, so a failure is no reason to end."""
+    try:
+        cluster.delete_records(before)
+    except KafkaFailure as error:
+        log.warning("consumed repartition records were not deleted", error=str(error))
+
+
 def _is_ended(position: Position) -> bool:
     try:
         return bool(json.loads(position.metadata)["ended"])
@@ -521,7 +555,7 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     match error:
         case TaskStopped() | UnsendableState():
             return EXIT_STOPPED, str(error)
-        case KafkaFailure():
+        case KafkaFailure() | StateFailure():
             return EXIT_KAFKA, str(error)
         case ConsumerError() | KafkaException():
             return EXIT_KAFKA, f"Kafka failed: {error}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -94,12 +93,7 @@ def _start(app: App) -> str | int:
     if len(starts) > 1:
         raise UsageError(f"sources start from different places ({', '.join(sorted(starts))}): not available yet")
     start = starts.pop()
-    if start in ("earliest", "latest"):
-        return start
-    if start.isdecimal():
-        return int(start)
-    moment = datetime.fromisoformat(start)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return start if start in ("earliest", "latest") else max(0, int(start))
 
 
 def _as_sql(value: object) -> str:

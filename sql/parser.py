@@ -65,6 +65,8 @@ def _parse_one(tokens: list[Token], text: str) -> Statement:
         raise SqlError((mistake.problem,)) from None
     except SqlglotError as error:
         raise sql_error(str(error).splitlines()[0], whole) from None
+    except ValueError:  # what sqlglot raises where a name that it needs is none
+        raise sql_error("cannot read the statement", whole) from None
     except RecursionError:
         raise sql_error("the statement is nested too deeply", whole) from None
     if len(parsed) != 1:  # sqlglot leaves out what only stands inside of a block of statements

@@ -111,7 +111,10 @@ TYPE_NAMES = ("BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL", "VARCHAR", "TIMES
 def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
     """A declared type, and whether it is UNSIGNED."""
     kind = node.this
-    arguments = [int(p.this.name) for p in node.expressions if isinstance(p, exp.DataTypeParam)]
+    parameters = [p.this.name for p in node.expressions if isinstance(p, exp.DataTypeParam)]
+    if not all(text.isascii() and text.isdigit() for text in parameters):
+        raise sql_error("a type takes whole numbers as parameters", span)
+    arguments = [int(text) for text in parameters]
     if kind is exp.DType.DECIMAL:
         precision, scale = [*arguments, 0][:2] if arguments else (types.MAX_PRECISION, 9)
         if not 1 <= precision <= types.MAX_PRECISION or not 0 <= scale <= precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from headrace.app.commands.sql import AppOption, ModeOption, SqlFile, load_app
 from headrace.app.errors import ExitCode, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import show_rows
+from headrace.app.settings import Mode
 
 if TYPE_CHECKING:
     from headrace.agents.topics import Cluster
@@ -38,7 +40,7 @@ def topics(
 
     invocation: Invocation = context.obj
     settings = invocation.settings(mode=mode, parallelism=parallelism, app=app)
-    cluster, topology = _connected(sql, settings)
+    cluster, (topology,) = _connected(sql, settings, (settings.mode,))
     if create:
         ensure_topics(cluster, topology)
     existing = cluster.topics([topic.name for topic in topology.topics])
@@ -75,25 +77,29 @@ def reset(
     """Delete an app's internal topics, local state and group offsets. Sources, sinks and dead letters stay."""
     import shutil
 
+    from headrace.agents.topics import internal_topics
     from headrace.agents.topics import reset as reset_cluster
 
     invocation: Invocation = context.obj
     settings = invocation.settings(mode=mode, parallelism=parallelism, app=app)
-    cluster, topology = _connected(sql, settings)
-    state = settings.state_dir / topology.app
-    internal = [topic.name for topic in topology.topics if topic.internal]
-    doomed = [*(f"topic {name}" for name in internal), f"offsets of group {topology.app}", f"state in {state}"]
+    # Of both modes: what one left behind would be taken for its state if the app ever went back to it.
+    cluster, topologies = _connected(sql, settings, tuple(Mode))
+    name = topologies[0].app
+    state = settings.state_dir / name
+    internal = internal_topics(topologies)
+    doomed = [*(f"topic {name}" for name in internal), f"offsets of group {name}", f"state in {state}"]
     sys.stderr.write("deletes:\n" + "".join(f"  {what}\n" for what in doomed))
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("reset asks before it deletes, and there is no terminal to ask on", "give --yes")
         typer.confirm("delete all this?", abort=True, err=True)
-    reset_cluster(cluster, topology)
+    reset_cluster(cluster, topologies)
     shutil.rmtree(state, ignore_errors=True)
     sys.stderr.write("done\n")
 
 
-def _connected(sql: SqlFile, settings: Settings) -> tuple[Cluster, Topology]:
+def _connected(sql: SqlFile, settings: Settings, modes: Sequence[Mode]) -> tuple[Cluster, list[Topology]]:
+    """The cluster, and the app's topology in each of the modes."""
     from headrace.agents.topics import Cluster
     from headrace.app.order import WorkerOrder, worker_config
     from headrace.app.running import checked_topology
@@ -101,4 +107,5 @@ def _connected(sql: SqlFile, settings: Settings) -> tuple[Cluster, Topology]:
     app = load_app(sql, settings)
     cluster = Cluster(worker_config(app, WorkerOrder("", str(sql), app.name, settings, {}, None, slot=0)))
     cluster.reach()
-    return cluster, checked_topology(app, settings, cluster.source_partitions(app.source_topics()))
+    sources = cluster.source_partitions(app.source_topics())
+    return cluster, [checked_topology(app, settings.model_copy(update={"mode": mode}), sources) for mode in modes]

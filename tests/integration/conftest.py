@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.sql_app import NewSqlApp, SqlApp, unique_name
 
 from headrace.app import broker as brokers
 
@@ -37,3 +38,22 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def temporary_home(directory: Path) -> brokers.Home:
     """A home whose brokers are forgotten with the test run; the jars are the user's."""
     return brokers.Home(directory, brokers.Home.of_user().jars)
+
+
+@pytest.fixture
+def new_sql_app(broker: str, tmp_path: Path) -> Iterator[NewSqlApp]:
+    """Makes SQL apps on the broker; their processes and topics go with the test."""
+    apps: list[SqlApp] = []
+
+    def make(sql: str, partitions: int | None = 4) -> SqlApp:
+        directory = tmp_path / f"app-{len(apps)}"
+        directory.mkdir()
+        app = SqlApp(unique_name(), broker, directory, sql)
+        apps.append(app)
+        if partitions is not None:
+            app.create_topic(app.source, partitions)
+        return app
+
+    yield make
+    for app in apps:
+        app.close()

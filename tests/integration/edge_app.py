@@ -10,7 +10,7 @@ import random
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 from headrace.agents.config import WorkerConfig
 from headrace.agents.task import CHECKPOINT_KEY, TaskFactory, TaskStopped
@@ -42,6 +42,8 @@ def counting_topology(app: str, partitions: int, mode: str = "partitioned", plan
 
 class CountTask:
     """Counts records per key. A value `stop` stops the task, one `size <n>` makes an output of n bytes."""
+
+    counters: ClassVar[dict[str, object]] = {}
 
     def __init__(self, spec: TaskSpec, store: Store, app: str) -> None:
         self.spec = spec

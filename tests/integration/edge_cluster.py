@@ -111,24 +111,25 @@ class EdgeApp:
 
     def records(self, topic: str) -> Iterator[Any]:
         """Everything in a topic, from its first record to its present end."""
-        partitions = range(self.cluster.source_partitions([topic])[topic])
-        ends = self.cluster.end_offsets([TopicPartition(topic, partition) for partition in partitions])
-        consumer = Consumer(
-            {"bootstrap.servers": self.bootstrap, "group.id": "edge-test", "enable.partition.eof": True}
-        )
-        consumer.assign([KafkaPartition(topic, partition, 0) for partition in partitions])
-        left = {partition for (_, partition), end in ends.items() if end}
-        deadline = time.monotonic() + DEADLINE_S
-        while left:
-            assert time.monotonic() < deadline, f"topic {topic} cannot be read to its end"
-            message = consumer.poll(0.1)
-            if message is None:
-                continue
+        return records_of(self.cluster, topic)
+
+
+def records_of(cluster: Cluster, topic: str) -> Iterator[Any]:
+    """Everything in a topic, from the first record it still has to its present end."""
+    partitions = [TopicPartition(topic, number) for number in range(cluster.source_partitions([topic])[topic])]
+    begins, ends = cluster.begin_offsets(partitions), cluster.end_offsets(partitions)
+    left = {partition.partition for partition in partitions if begins[partition] < ends[partition]}
+    consumer = Consumer({"bootstrap.servers": cluster.address, "group.id": "edge-test", "enable.partition.eof": True})
+    consumer.assign([KafkaPartition(topic, number, begins[TopicPartition(topic, number)]) for number in left])
+    deadline = time.monotonic() + DEADLINE_S
+    while left:
+        assert time.monotonic() < deadline, f"topic {topic} cannot be read to its end"
+        for message in consumer.consume(1_000, 0.1):
             if message.error() is not None:
                 left.discard(message.partition())
-                continue
-            yield message
-        consumer.close()
+            else:
+                yield message
+    consumer.close()
 
 
 class WorkerProcess:

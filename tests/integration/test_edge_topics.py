@@ -76,6 +76,6 @@ def test_source_partitions_and_end_offsets(cluster: Cluster, app: str, broker: s
 
 def test_reset_deletes_internal_topics_only(cluster: Cluster, app: str) -> None:
     ensure_topics(cluster, topology(app, 3))
-    reset(cluster, topology(app, 3))
+    reset(cluster, [topology(app, 3)])
     assert cluster.source_partitions([f"{app}-in", f"{app}-log"]) == {f"{app}-in": 3}
-    reset(cluster, topology(app, 3))
+    reset(cluster, [topology(app, 3)])

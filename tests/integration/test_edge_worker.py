@@ -162,6 +162,23 @@ def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_move_offsets_back(
     assert sum(app.counts().values()) == 3_000
 
 
+def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_overwrite_their_state(new_app: NewApp) -> None:
+    app = new_app(partitions=1)
+    first = app.start(commit_interval_s=3600.0)
+    first.await_log("task open")
+    app.produce(1_000)
+    wait_until(lambda: len(list(app.records(f"{app.name}-out"))) == 1_000, "the first worker has read all")
+    first.signal(signal.SIGSTOP)
+    second = app.start(slot=1)
+    second.await_log("task open")
+    app.produce(1_000)
+    app.await_caught_up()
+    assert sum(app.counts().values()) == 2_000
+    first.signal(signal.SIGCONT)
+    first.stop()
+    assert sum(app.counts().values()) == 2_000
+
+
 def test_finite_run_exits_0_when_all_inputs_are_committed_as_ended(new_app: NewApp) -> None:
     app = new_app()
     app.start().await_log("task open", times=4)

@@ -1,0 +1,534 @@
+"""Random sources, queries and schedules: what the properties run on, in memory here and later on a broker.
+
+A source is a fixed layout: which record stands in which partition, in which order. Everything else (batch cuts,
+interleaving, commits, restarts, mode, parallelism) is a schedule, and must not change a result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from zlib import crc32
+
+from hypothesis import strategies as st
+
+TOPIC = "events"
+SINK = "totals"
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What a record has in a column where no value of its type stands."""
+
+
+BAD = Bad()
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of a record: its JSON text (None: the field is missing) and what it means."""
+
+    text: str | None
+    value: Any
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """A record of the source as bytes, and what a reader must see in it; `row` None: nothing (malformed)."""
+
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    row: dict[str, Any] | None = field(hash=False)
+
+
+Layout = tuple[tuple[EventRecord, ...], ...]
+"""Records by partition."""
+
+
+def _plain(*values: Any) -> list[Field]:
+    return [Field(json.dumps(value), value) for value in values]
+
+
+def _bad(*texts: str) -> list[Field]:
+    return [Field(text, BAD) for text in texts]
+
+
+_MISSING = Field(None, None)
+_NULL = Field("null", None)
+_TEXTS = [*_plain("a", "b", "ab", "", "é", 'q"\\', "1", "null"), Field(r'"\u0061"', "a")]
+_DECIMALS = [
+    Field(text, Decimal(text.strip('"'))) for text in ("0", "0.00", "1.50", "1.5", '"2.25"', "-3.1", "9999999999.99")
+] + [Field(text, Decimal(0)) for text in ("-0.00", "-0", '"-0.0"')]
+_DAYS = [Field(f'"{text}"', date.fromisoformat(text)) for text in ("2013-01-05", "1969-12-31", "1970-01-01")]
+
+GOOD: dict[str, list[Field]] = {
+    "k": _TEXTS,
+    "b": _plain(True, False),
+    "n": _plain(0, 1, 2, -7, 2**53 + 1, 2**63 - 1, -(2**63)),
+    "i": _plain(0, 1, -1, 2, 5, 2**31 - 1),
+    "x": [*_plain(0.0, -0.0, 0.1, 1.5, -2.25, 1e15), Field("3", 3.0)],
+    "d": _DECIMALS,
+    "s": _TEXTS,
+    "day": _DAYS,
+}
+WRONG: dict[str, list[Field]] = {
+    "k": _bad("1", "true", "{}"),
+    "b": _bad("1", '"true"'),
+    "n": _bad("1.0", '"1"', str(2**63), "true"),
+    "i": _bad(str(2**31), "0.5"),
+    "x": _bad('"1"', "true", "1e999"),
+    "d": _bad("1.005", '"NaN"', '"Infinity"', "1e400", "true", "10000000000"),
+    "s": _bad("[]"),
+    "day": _bad('"2013-02-30"', "0"),
+    "at": [*_bad('"yesterday"', "1.5", "true"), Field("null", BAD), Field(None, BAD)],
+}
+COLUMNS = ("k", "b", "n", "i", "x", "d", "s", "day")
+MALFORMED = (b"", b"{", b"[]", b'"k"', b'{"k":"a"', b'{"k":"a",}', b"nul", b'{"k":"a"}{}', b"\xff", b'{"k":1,"\xff":2}')
+
+
+def _time_field(milliseconds: int, *, as_text: bool) -> Field:
+    if not as_text:
+        return Field(str(milliseconds), milliseconds)
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    text = f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}"
+    return Field(f'"{text}"', milliseconds)
+
+
+def _mixed(name: str) -> list[Field]:
+    """Fields to draw from: good values, every eighth NULL or missing, every fortieth wrong."""
+    good, wrong = GOOD[name], WRONG[name]
+    times = max(1, 40 * len(wrong) // len(good))
+    count = times * len(good)
+    return [*good * times, *[_NULL, _MISSING] * (count // 16), *wrong * max(1, count // 40 // len(wrong))]
+
+
+_COLUMNS = {name: st.sampled_from(_mixed(name)) for name in COLUMNS}
+_JITTER = st.sampled_from((0, 0, 0, 0, -500, -1000, -1500, -2000, -2500, -3000, -4000, -8000, 1, -1, 499))
+
+
+@st.composite
+def _events(draw: st.DrawFn, around_ms: int, *, keyed: bool) -> EventRecord:
+    kind = draw(st.integers(0, 59))
+    timestamp = max(0, around_ms + 20_000 + draw(st.sampled_from((0, 0, 700, -1500))))
+    if kind == 0:
+        return EventRecord(None, draw(st.sampled_from(MALFORMED)), timestamp, None)
+    if kind == 1:
+        return EventRecord(b"k", None, timestamp, None)
+    fields = {name: draw(column) for name, column in _COLUMNS.items()}
+    if kind == 2:
+        fields["at"] = draw(st.sampled_from(WRONG["at"]))
+    else:
+        jitter = draw(_JITTER)
+        fields["at"] = _time_field(around_ms + jitter, as_text=draw(st.integers(0, 9)) == 0)
+    key: bytes | None = None
+    row: dict[str, Any] = {name: item.value for name, item in fields.items()}
+    if keyed:
+        text = row["k"]
+        if not isinstance(text, str):
+            fields["k"], row["k"] = _NULL, None
+        elif draw(st.booleans()):
+            key = text.encode()
+            if draw(st.booleans()):
+                fields["k"] = draw(st.sampled_from((_NULL, _MISSING)))  # the record key says it alone
+    names = {name: name for name in fields}
+    if draw(st.integers(0, 19)) == 0:
+        odd = draw(st.sampled_from(COLUMNS))
+        names[odd] = odd.upper()
+    order = draw(st.permutations(sorted(fields))) if draw(st.integers(0, 9)) == 0 else list(fields)
+    parts = [f"{json.dumps(names[name])}:{fields[name].text}" for name in order if fields[name].text is not None]
+    if draw(st.integers(0, 19)) == 0:
+        parts.insert(0, '"extra":{"k":[1,{"n":"x"}]}')
+    return EventRecord(key, ("{" + ",".join(parts) + "}").encode(), timestamp, row)
+
+
+@st.composite
+def layouts(draw: st.DrawFn, *, keyed: bool, most: int = 40) -> Layout:
+    """Records spread over one to four partitions. `keyed`: equal keys stand in one partition."""
+    partitions: list[list[EventRecord]] = [[] for _ in range(draw(st.integers(1, 4)))]
+    least = draw(st.sampled_from((0, most // 2, most)))
+    steps = draw(st.lists(st.sampled_from((0, 0, 100, 500, 500, 500, 1000, 2500, 9000)), min_size=least, max_size=most))
+    around_ms = draw(st.sampled_from((-12_000, -1_000, 0, 1_357_000_000_000)))
+    for step in steps:
+        around_ms += step
+        record = draw(_events(around_ms, keyed=keyed))
+        if keyed:
+            value = None if record.row is None else record.row["k"]
+            number = crc32(repr(value).encode()) % len(partitions)
+        else:
+            number = draw(st.integers(0, len(partitions) - 1))
+        partitions[number].append(record)
+        if draw(st.integers(0, 14)) == 0:
+            partitions[number].append(record)  # a duplicate
+    return tuple(tuple(records) for records in partitions)
+
+
+# Queries
+
+
+@dataclass(frozen=True)
+class Term:
+    """An expression in Headrace's SQL and in DuckDB's, the columns it reads, and for which rows it is an error."""
+
+    sql: str
+    columns: tuple[str, ...] = ()
+    duckdb: str = ""
+    error: str = ""
+    double: bool = False
+    changes: bool = True
+    """Its results over part of the input are never errors, so it may be asked for changes."""
+
+    @property
+    def oracle(self) -> str:
+        return self.duckdb or self.sql
+
+
+KEYS = (
+    Term("k", ("k",)),
+    Term("s", ("s",)),
+    Term("b", ("b",)),
+    Term("x", ("x",), double=True),
+    Term("d", ("d",)),
+    Term("day", ("day",)),
+    Term("n % 3", ("n",)),
+    Term("i > 0", ("i",)),
+    Term("UPPER(k)", ("k",)),
+    Term("COALESCE(k, s)", ("k", "s")),
+    Term("CASE WHEN b THEN 'yes' WHEN NOT b THEN 'no' END", ("b",)),
+    Term("x * 0", ("x",), double=True),
+    Term("d * 0", ("d",)),
+    Term("6 / i", ("i",), "6 // i", "i = 0"),
+)
+WHERES = (
+    Term("i > 0", ("i",)),
+    Term("b", ("b",)),
+    Term("NOT b", ("b",)),
+    Term("k <> 'a' OR x IS NULL", ("k", "x")),
+    Term("n % 2 = 0", ("n",)),
+    Term("k LIKE 'a%' OR s IN ('a', '1')", ("k", "s")),
+    Term("i IS NOT NULL AND k IS NOT NULL", ("i", "k")),
+    Term("d BETWEEN 0 AND 2.25", ("d",)),
+    Term("k IS DISTINCT FROM s", ("k", "s")),
+)
+_ORDER = "ORDER BY time, partition, position"
+
+
+def _edge(function: str, column: str) -> str:
+    return f"{function}({column} {_ORDER}) FILTER ({column} IS NOT NULL)"
+
+
+AGGREGATES = (
+    Term("COUNT(*)"),
+    Term("COUNT(s)", ("s",)),
+    Term("COUNT(DISTINCT s)", ("s",)),
+    Term("COUNT(DISTINCT x)", ("x",)),
+    Term("COUNT(DISTINCT d)", ("d",)),
+    Term("COUNT(DISTINCT day)", ("day",)),
+    Term("SUM(i)", ("i",)),
+    Term("SUM(n)", ("n",), changes=False),
+    Term("AVG(n)", ("n",), double=True),
+    Term("SUM(x)", ("x",), double=True),
+    Term("AVG(x)", ("x",), double=True),
+    Term("AVG(i)", ("i",), double=True),
+    Term("SUM(d)", ("d",)),
+    Term("AVG(d)", ("d",), "[SUM(d), COUNT(d)]"),
+    Term("MIN(s)", ("s",)),
+    Term("MAX(k)", ("k",)),
+    Term("MIN(n)", ("n",)),
+    Term("MAX(x)", ("x",)),
+    Term("MIN(d)", ("d",)),
+    Term("MAX(day)", ("day",)),
+    Term("FIRST_VALUE(s)", ("s",), _edge("first", "s")),
+    Term("LAST_VALUE(n)", ("n",), _edge("last", "n")),
+    Term("LAST_VALUE(b)", ("b",), _edge("last", "b")),
+    Term("FIRST_VALUE(day)", ("day",), _edge("first", "day")),
+    Term("SUM(10 / i)", ("i",), "SUM(10 // i)", "i = 0"),
+    Term("MAX(k || s)", ("k", "s")),
+    Term("COUNT(n + 1)", ("n",), "COUNT(n)", "n = 9223372036854775807"),
+)
+HAVINGS = (
+    Term("COUNT(*) > 1"),
+    Term("COUNT(*) % 2 = 1"),
+    Term("SUM(i) > 2", ("i",)),
+    Term("MAX(k) = 'b' OR COUNT(s) = 1", ("k", "s")),
+    Term("MIN(d) >= 0", ("d",)),
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    size_ms: int
+    grace_ms: int
+
+
+@dataclass(frozen=True)
+class GroupedQuery:
+    """One SELECT with GROUP BY over the source."""
+
+    keys: tuple[Term, ...]
+    aggregates: tuple[Term, ...]
+    where: Term | None
+    having: Term | None
+    window: Window | None
+    final: bool
+    latest: bool
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns of the source that the query uses."""
+        terms = [*self.keys, *self.aggregates, *(term for term in (self.where, self.having) if term is not None)]
+        return frozenset(name for term in terms for name in term.columns)
+
+    @property
+    def names(self) -> list[str]:
+        window = ["window_start", "window_end"] if self.window else []
+        return [
+            *(f"key_{index}" for index in range(len(self.keys))),
+            *window,
+            *(f"value_{index}" for index in range(len(self.aggregates))),
+        ]
+
+    @property
+    def doubles(self) -> frozenset[str]:
+        terms = [*enumerate(self.keys), *enumerate(self.aggregates)]
+        names = [*(f"key_{i}" for i in range(len(self.keys))), *(f"value_{i}" for i in range(len(self.aggregates)))]
+        return frozenset(name for name, (_, term) in zip(names, terms, strict=True) if term.double)
+
+    def sql(self) -> str:
+        items = [f"{term.sql} AS key_{index}" for index, term in enumerate(self.keys)]
+        if self.window:
+            items += ["window_start", "window_end"]
+        items += [f"{term.sql} AS value_{index}" for index, term in enumerate(self.aggregates)]
+        where = f" WHERE {self.where.sql}" if self.where else ""
+        window = (
+            f" WINDOW TUMBLING (SIZE {self.window.size_ms} MILLISECONDS,"
+            f" GRACE PERIOD {self.window.grace_ms} MILLISECONDS)"
+            if self.window
+            else ""
+        )
+        group = f" GROUP BY {', '.join(term.sql for term in self.keys)}" if self.keys else ""
+        having = f" HAVING {self.having.sql}" if self.having else ""
+        changes = "latest" if self.latest else "every"
+        emit = "FINAL" if self.final else "CHANGES"
+        return (
+            f"CREATE TABLE {SINK} WITH (changes = '{changes}') AS "
+            f"SELECT {', '.join(items)} FROM {TOPIC}{where}{window}{group}{having} EMIT {emit};"
+        )
+
+
+@dataclass(frozen=True)
+class Sink:
+    """What is compared of a sink: `kind` is stream (all rows), table (last value of each key) or final (each once)."""
+
+    topic: str
+    kind: str
+    doubles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Source:
+    delay_ms: int | None
+    """None: the event time is the Kafka timestamp."""
+    keyed: bool
+
+    def sql(self) -> str:
+        watermark = ""
+        if self.delay_ms is not None:
+            delay = f" - INTERVAL '{self.delay_ms}' MILLISECOND" if self.delay_ms else ""
+            watermark = f", WATERMARK FOR at AS at{delay}"
+        key = " KEY" if self.keyed else ""
+        return (
+            f"CREATE STREAM {TOPIC} (k VARCHAR{key}, b BOOLEAN, n BIGINT, i INT, x DOUBLE, d DECIMAL(12, 2), "
+            f"s VARCHAR, day DATE, at TIMESTAMP{watermark});"
+        )
+
+    def time_of(self, record: EventRecord) -> int | None:
+        """Event time; None where the record has none that can be read."""
+        if self.delay_ms is None:
+            return record.timestamp if record.row is not None else None
+        if record.row is None or record.row["at"] is BAD:
+            return None
+        time: int = record.row["at"]
+        return time
+
+
+@dataclass(frozen=True)
+class AppCase:
+    """An app over the source, and what is known of its sinks."""
+
+    source: Source
+    queries: str
+    sinks: tuple[Sink, ...]
+    query: GroupedQuery | None = None
+
+    @property
+    def sql(self) -> str:
+        return f"{self.source.sql()}\n{self.queries}"
+
+
+SOURCES = st.builds(Source, st.sampled_from((0, 0, 1500, 5000, None)), st.booleans())
+WINDOWS = st.builds(Window, st.sampled_from((500, 1000, 3000, 10_000)), st.sampled_from((0, 0, 1000, 4000)))
+
+
+@st.composite
+def grouped_queries(draw: st.DrawFn, *, keyed: bool) -> GroupedQuery:
+    final = draw(st.booleans())
+    keys = draw(st.lists(st.sampled_from(KEYS), max_size=2, unique=True))
+    if keyed and KEYS[0] not in keys:
+        keys = [KEYS[0], *keys[:1]]
+    usable = [term for term in AGGREGATES if final or term.changes]
+    return GroupedQuery(
+        tuple(keys),
+        tuple(draw(st.lists(st.sampled_from(usable), min_size=1, max_size=4, unique=True))),
+        draw(st.none() | st.sampled_from(WHERES)),
+        draw(st.none() | st.sampled_from(HAVINGS)),
+        draw(st.none() | WINDOWS | WINDOWS),
+        final,
+        draw(st.booleans()),
+    )
+
+
+@st.composite
+def grouped_apps(draw: st.DrawFn) -> AppCase:
+    source = draw(SOURCES)
+    query = draw(grouped_queries(keyed=source.keyed))
+    if source.delay_ms is None and "at" in query.columns:
+        source = replace(source, delay_ms=0)
+    sink = Sink(SINK, "final" if query.final else "table", query.doubles)
+    return AppCase(source, query.sql(), (sink,), query)
+
+
+@st.composite
+def row_apps(draw: st.DrawFn) -> AppCase:
+    """Queries that keep one row a record: filters, projections, one reading another."""
+    where = draw(st.sampled_from(WHERES)).sql
+    fused = (
+        f"CREATE STREAM first AS SELECT k, i, s || '!' AS t FROM {TOPIC} WHERE {where};\n"
+        "CREATE STREAM kept AS SELECT UPPER(t) AS u, i FROM first WHERE i > 0 OR k IS NULL;"
+    )
+    queries = draw(
+        st.sampled_from(
+            (
+                f"CREATE STREAM kept AS SELECT * FROM {TOPIC} WHERE {where};",
+                f"CREATE STREAM kept AS SELECT k, n + 1 AS m, x * 2 AS y, d + 1 AS e, 10 / i AS q FROM {TOPIC};",
+                fused,
+            )
+        )
+    )
+    names = [name for name in ("first", "kept") if f"STREAM {name} " in queries]
+    return AppCase(draw(SOURCES), queries, tuple(Sink(name, "stream") for name in names))
+
+
+@st.composite
+def chained_apps(draw: st.DrawFn) -> AppCase:
+    """Several queries: streams of streams, windows over the rows of windows, and queries that share a stage."""
+    source = draw(SOURCES)
+    window, outer = draw(WINDOWS), draw(WINDOWS)
+    inner_key = draw(st.sampled_from(("k", "s", "b", "i")))
+    where = draw(st.sampled_from(WHERES)).sql
+    changes = draw(st.sampled_from(("every", "latest")))
+    outer_emit = draw(st.sampled_from(("FINAL", "CHANGES")))
+    outer_keys = draw(st.sampled_from((inner_key, "c", f"{inner_key}, c", "", "c % 2, t IS NULL")))
+    group = f"GROUP BY {outer_keys}" if outer_keys else ""
+    selected = ", ".join(f"{key} AS g{index}" for index, key in enumerate(outer_keys.split(", "))) if outer_keys else ""
+    selected += ", " if selected else ""
+    stream = f"CREATE STREAM part AS SELECT k, s, b, i, n, d FROM {TOPIC} WHERE {where};"
+    inner = (
+        f"CREATE TABLE inner_totals AS SELECT {inner_key}, window_end AS w, COUNT(*) AS c, SUM(i) AS t, SUM(d) AS u, "
+        f"FIRST_VALUE(n) AS f FROM part WINDOW TUMBLING (SIZE {window.size_ms} MILLISECONDS, "
+        f"GRACE PERIOD {window.grace_ms} MILLISECONDS) GROUP BY {inner_key} EMIT FINAL;"
+    )
+    outer_sql = (
+        f"CREATE TABLE outer_totals WITH (changes = '{changes}') AS SELECT {selected}COUNT(*) AS rows_, SUM(c) AS cc, "
+        f"SUM(t) AS tt, MAX(u) AS uu, MIN(f) AS ff FROM inner_totals WINDOW TUMBLING (SIZE {outer.size_ms} "
+        f"MILLISECONDS, GRACE PERIOD {outer.grace_ms} MILLISECONDS) {group} EMIT {outer_emit};"
+    )
+    running = (
+        f"CREATE TABLE running WITH (changes = '{changes}') AS SELECT {inner_key}, COUNT(*) AS c, MAX(s) AS m "
+        f"FROM part GROUP BY {inner_key} HAVING COUNT(*) % 2 = 1;"
+    )
+    reader = "CREATE TABLE odd AS SELECT * FROM running WHERE m <> 'b';"
+    forever = (
+        f"CREATE TABLE forever WITH (changes = '{changes}') AS SELECT {selected}COUNT(*) AS rows_, SUM(c) AS cc "
+        f"FROM inner_totals {group} EMIT {draw(st.sampled_from(('FINAL', 'CHANGES')))};"
+    )
+    chosen = [inner]
+    sinks = [Sink("part", "stream"), Sink("inner_totals", "final")]
+    if draw(st.booleans()):
+        chosen.append(outer_sql)
+        sinks.append(Sink("outer_totals", "final" if outer_emit == "FINAL" else "table"))
+    if draw(st.booleans()):
+        chosen += [running, reader]
+        sinks += [Sink("running", "table"), Sink("odd", "stream")]
+    if draw(st.booleans()):
+        chosen.append(forever)
+        sinks.append(Sink("forever", "final" if forever.endswith("FINAL;") else "table"))
+    if "odd" in {sink.topic for sink in sinks}:
+        sinks[[sink.topic for sink in sinks].index("odd")] = Sink("odd", "table")
+    return AppCase(source, stream + "".join(chosen), tuple(sinks))
+
+
+APPS = st.one_of(grouped_apps(), grouped_apps(), row_apps(), chained_apps())
+
+
+# Schedules
+
+
+@dataclass(frozen=True)
+class Step:
+    """`read` up to `count` records of the input number `which`, `commit` or `restart` (`which` None: all tasks)."""
+
+    action: str
+    which: int | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    steps: tuple[Step, ...]
+    again_at_end: bool
+    """After the end everything is reopened and ended once more."""
+
+    @property
+    def restarts(self) -> bool:
+        return self.again_at_end or any(step.action == "restart" for step in self.steps)
+
+
+_READS = st.builds(Step, st.just("read"), st.integers(0, 11), st.integers(1, 9))
+_COMMITS = st.builds(Step, st.just("commit"), st.none() | st.integers(0, 11))
+_RESTARTS = st.builds(Step, st.just("restart"), st.none() | st.integers(0, 11))
+
+
+@st.composite
+def schedules(draw: st.DrawFn, *, restarts: bool, most: int = 30) -> Schedule:
+    kinds = [_READS, _READS, _READS, _READS, _COMMITS] + ([_RESTARTS] if restarts else [])
+    least = draw(st.sampled_from((0, most // 2, most)))
+    steps = draw(st.lists(st.one_of(kinds), min_size=least, max_size=most))
+    return Schedule(tuple(steps), again_at_end=restarts and draw(st.integers(0, 3)) == 0)
+
+
+def envelopes(layout: Layout) -> list[dict[str, Any]]:
+    """The layout as records of `App.local`, one partition after the other."""
+    return [
+        {
+            "topic": TOPIC,
+            "partition": number,
+            "key": record.key,
+            "value": record.value,
+            "timestamp": record.timestamp,
+        }
+        for number, records in enumerate(layout)
+        for record in records
+    ]
+
+
+def rows_in_order(layout: Layout) -> Sequence[tuple[int, int, EventRecord]]:
+    """(partition, offset, record) of all."""
+    return [
+        (partition, offset, record) for partition, records in enumerate(layout) for offset, record in enumerate(records)
+    ]

@@ -1,0 +1,189 @@
+"""Workers in memory that can be stopped anywhere: tasks, their committed bytes, and a log with commits in it.
+
+Two guarantees are played. Exactly once: what a task gives out is seen by others only when its commit is done, and a
+restart forgets the rest. At least once: outputs are seen at once, and a restart repeats them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from tests.property.generators import TOPIC, Layout, Schedule, Step
+
+from headrace.agents.tables import MemoryStore
+from headrace.agents.task import Task, TaskFactory, TaskSettings
+from headrace.agents.topology import TaskId, TaskSpec, TopicKind
+from headrace.app.application import App
+from headrace.sql.physical import Mode, SourceInput
+from headrace.sql.runtime.records import Headers, MemoryBatch, Output, Position, TopicPartition
+
+Entry = tuple[bytes | None, bytes | None, int]
+"""Key, value and timestamp of a record in a log."""
+
+
+class Guarantee(Enum):
+    EXACTLY_ONCE = "exactly once"
+    AT_LEAST_ONCE = "at least once"
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A record for users: of a sink or the dead-letter topic."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    headers: Headers
+
+
+class Replay:
+    """An app's tasks over a fixed source."""
+
+    def __init__(
+        self, app: App, mode: Mode, layout: Layout, parallelism: int, guarantee: Guarantee = Guarantee.EXACTLY_ONCE
+    ) -> None:
+        topics = {stage.input.source.topic for stage in app.plan(mode).stages if isinstance(stage.input, SourceInput)}
+        assert topics == {TOPIC}
+        topology = app.topology(mode, {TOPIC: len(layout)}, parallelism)
+        self._guarantee = guarantee
+        self._specs = {spec.id: spec for spec in topology.tasks}
+        self._factory = TaskFactory(app.stages(mode), topology, TaskSettings(float("inf"), continue_when_lost=False))
+        self._stores = {id_: MemoryStore() for id_ in self._specs}
+        self._positions: dict[TopicPartition, Position] = {}
+        self._kinds = {topic.name: topic.kind for topic in topology.topics}
+        self._readers = {partition: spec.id for spec in topology.tasks for partition in spec.inputs}
+        self._inputs = sorted(self._readers)
+        self._logs: dict[TopicPartition, list[Entry]] = defaultdict(list)
+        for number, records in enumerate(layout):
+            self._logs[TopicPartition(TOPIC, number)] = [(r.key, r.value, r.timestamp) for r in records]
+        self._held: dict[TaskId, list[Output]] = {id_: [] for id_ in self._specs}
+        self._tasks: dict[TaskId, Task] = {}
+        self.watermarks: dict[TaskId, list[int]] = defaultdict(list)
+        self.emitted: list[Emitted] = []
+        self.restart(None)
+
+    @property
+    def late(self) -> int:
+        return sum(counters.late for task in self._tasks.values() for counters in task.counters.values())
+
+    @property
+    def dead_lettered(self) -> int:
+        return sum(counters.dead_lettered for task in self._tasks.values() for counters in task.counters.values())
+
+    # Steps
+
+    def run(self, schedule: Schedule) -> None:
+        for step in schedule.steps:
+            self._step(step)
+        self.finish()
+        if schedule.again_at_end:
+            self.restart(None)
+            self.finish()
+
+    def _step(self, step: Step) -> None:
+        match step.action:
+            case "read":
+                assert step.which is not None
+                self.read(self._inputs[step.which % len(self._inputs)], step.count)
+            case "commit":
+                self.commit(step.which)
+            case "restart":
+                self.restart(step.which)
+
+    def read(self, partition: TopicPartition, most: int | None = None) -> bool:
+        """Let the task of an input take its next records; whether there were any."""
+        task_id = self._readers[partition]
+        task, log = self._tasks[task_id], self._logs[partition]
+        start = task.next_offsets.get(partition, 0)
+        records = log[start:] if most is None else log[start : start + most]
+        if not records:
+            return False
+        task.process(_batch(partition, start, records))
+        self.watermarks[task_id].append(task.watermark)
+        self._give_out(task_id, task.take_outputs())
+        return True
+
+    def commit(self, which: int | None) -> None:
+        """Commit all tasks, or one: workers commit at different times."""
+        for task_id in self._chosen(which):
+            cut = self._tasks[task_id].cut()
+            if cut is None:
+                continue
+            self._give_out(task_id, cut.outputs)
+            held, self._held[task_id] = self._held[task_id], []
+            self._publish(held)
+            self._positions.update(cut.positions)
+            if cut.changelog:
+                store = self._stores[task_id]
+                store.apply(cut.changelog, (store.position or 0) + len(cut.changelog))
+
+    def restart(self, which: int | None) -> None:
+        """Drop all tasks, or one, and open them again from what was committed."""
+        for task_id in self._chosen(which):
+            spec = self._specs[task_id]
+            self._held[task_id] = []
+            positions = {p: self._positions[p] for p in spec.inputs if p in self._positions}
+            self._tasks[task_id] = self._factory.open(spec, self._stores[task_id], positions)
+            self.watermarks[task_id] = [self._tasks[task_id].watermark]
+
+    def finish(self) -> None:
+        """Read every source to its end and go on until nothing moves."""
+        for partition in self._inputs:
+            if partition.topic == TOPIC:
+                self.read(partition)
+                self._tasks[self._readers[partition]].end_input(partition)
+        moving = True
+        while moving:
+            self.commit(None)
+            moving = sum(self.read(partition) for partition in self._inputs) > 0
+        unfinished = [str(task_id) for task_id, task in self._tasks.items() if not task.ended]
+        assert not unfinished, f"tasks did not end: {unfinished}"
+
+    def _chosen(self, which: int | None) -> list[TaskId]:
+        ids = list(self._specs)
+        return ids if which is None else [ids[which % len(ids)]]
+
+    def _give_out(self, task_id: TaskId, outputs: Sequence[Output]) -> None:
+        if self._guarantee is Guarantee.AT_LEAST_ONCE:
+            self._publish(outputs)
+        else:
+            self._held[task_id].extend(outputs)
+
+    def _publish(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            headers = output.headers or [()] * len(output)
+            for key, value, timestamp, header in zip(
+                output.keys, output.values, output.timestamps, headers, strict=True
+            ):
+                assert timestamp >= 0, "Kafka refuses negative timestamps"
+                if self._kinds[output.topic] is TopicKind.REPARTITION:
+                    assert output.partition is not None
+                    self._logs[TopicPartition(output.topic, output.partition)].append((key, value, timestamp))
+                else:
+                    self.emitted.append(Emitted(output.topic, key, value, timestamp, header))
+
+    @property
+    def tasks(self) -> dict[TaskId, Task]:
+        return self._tasks
+
+    @property
+    def specs(self) -> dict[TaskId, TaskSpec]:
+        return self._specs
+
+
+def _batch(partition: TopicPartition, start: int, records: Sequence[Entry]) -> MemoryBatch:
+    return MemoryBatch(
+        partition.topic,
+        partition.partition,
+        start,
+        start + len(records),
+        [value for _, value, _ in records],
+        [key for key, _, _ in records],
+        [timestamp for _, _, timestamp in records],
+        list(range(start, start + len(records))),
+        [()] * len(records),
+    )

@@ -1,0 +1,125 @@
+"""Cases that the properties found, each as it was when it was still a mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.property.generators import EventRecord, Layout, Schedule
+from tests.property.replay import Replay
+
+from headrace.app.application import App
+from headrace.app.local import LocalResult
+from headrace.sql.physical import Mode
+
+SOURCE = "CREATE STREAM events (k VARCHAR, n BIGINT, d DECIMAL(12, 2), at TIMESTAMP, WATERMARK FOR at AS at);"
+
+
+def local(sql: str, rows: list[dict[str, Any]], mode: str, parallelism: int | None = None) -> LocalResult:
+    """Rows spread over three partitions."""
+    records = [{"topic": "events", "partition": n % 3, "value": row} for n, row in enumerate(rows)]
+    return App(sql).local(records=records, mode=mode, partitions=3, parallelism=parallelism)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_windows_over_windows_by_another_key_stay_in_one_stage_in_mode_single(mode: Mode) -> None:
+    sql = (
+        f"{SOURCE} CREATE TABLE w AS SELECT k, COUNT(*) AS c FROM events WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY k;"
+        "CREATE TABLE v AS SELECT c, COUNT(*) AS groups FROM w WINDOW TUMBLING (SIZE 10 SECONDS) GROUP BY c;"
+    )
+    result = local(sql, [{"k": str(n % 2), "at": n * 500} for n in range(12)], mode)
+    assert result.final("v") == {(1, 0, 10_000): {"c": 1, "groups": 12}}
+
+
+_NAMES = (
+    *("order", "partition", "values", "like", "max", "left", "len", "str", "zip", "abs", "substring", "encode_json"),
+    *("key_0", "count_0", "operand_0", "operand_1", "groups_0", "get_0", "dirty_0", "pane_0", "keys_0", "exchange_0"),
+    *("literal_0", "query_0", "end_0", "out_0", "acc", "time", "newest", "task", "in_bigint", "headers", "record_key"),
+)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_column_may_have_any_name_that_generated_code_uses(name: str, mode: Mode) -> None:
+    def results(column: str, changes: str) -> list[Any]:
+        sql = f"""
+            CREATE STREAM events ("{column}" VARCHAR, n BIGINT, s VARCHAR, at TIMESTAMP, WATERMARK FOR at AS at);
+            CREATE TABLE q WITH (changes = '{changes}') AS
+            SELECT "{column}" AS v, n % 2 AS p, COUNT(*) AS c, FIRST_VALUE(s) AS f, LAST_VALUE("{column}") AS l,
+                   MAX(LEFT("{column}", 2) || UPPER(SUBSTRING(s, 1, 1))) AS m, SUM(ABS(n) + LENGTH("{column}")) AS t
+            FROM events WHERE s IN ('p', 'q') AND "{column}" LIKE 'ab%' AND GREATEST(n / 2, 0) < 1000
+            GROUP BY "{column}", n % 2 HAVING COUNT(*) > 1;
+            CREATE TABLE w AS SELECT "{column}" AS v, COUNT(*) AS c FROM events
+            WINDOW TUMBLING (SIZE 50 MILLISECONDS) GROUP BY "{column}";"""
+        result = local(sql, [{column: "abc"[: n % 4], "n": n, "s": "p", "at": n * 10} for n in range(20)], mode)
+        assert not result.dead_letters
+        return sorted((r.sink, str(r.value), r.timestamp) for r in result.records)
+
+    for changes in ("every", "latest"):
+        assert results(name, changes) == results("plain", changes)
+
+
+@pytest.mark.parametrize("keys", ["n % 2, k IS NULL", "k IS NULL, n % 2"])
+def test_keys_that_are_expressions_keep_their_values(keys: str) -> None:
+    first, second = keys.split(", ")
+    sql = f"{SOURCE} CREATE TABLE q AS SELECT {first} AS a, {second} AS b, COUNT(*) AS c FROM events GROUP BY {keys};"
+    result = local(sql, [{"k": None, "n": 3, "at": 0}], Mode.SINGLE)
+    expected = {"n % 2": 1, "k IS NULL": True}
+    assert [record.value for record in result.records] == [{"a": expected[first], "b": expected[second], "c": 1}]
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 4, 8])
+@pytest.mark.parametrize("key", ["d", "d * -1", "ROUND(d, 0)", "CEIL(d)", "d % 1", "-0.0 * d", "- d"])
+def test_zero_is_one_decimal_group(key: str, parallelism: int) -> None:
+    sql = f"{SOURCE} CREATE TABLE q AS SELECT {key} AS zero, COUNT(*) AS c FROM events GROUP BY {key};"
+    text = ['{"d":0.00,"at":0}', '{"d":-0.00,"at":0}', '{"d":"-0","at":0}', '{"d":0,"at":0}', '{"d":-0.0,"at":0}']
+    records = [{"partition": n % 3, "value": value.encode()} for n, value in enumerate(text)]
+    result = App(sql).local(records=records, partitions=3, parallelism=parallelism)
+    ((value,),) = [[row] for row in result.final("q").values()]
+    assert value == {"zero": 0, "c": 5}
+    assert all(b"-" not in record.raw_value for record in result.records if record.raw_value)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_finished_run_that_is_opened_again_emits_nothing_again(mode: Mode) -> None:
+    app = App(f"{SOURCE} CREATE TABLE q AS SELECT k, COUNT(*) AS c FROM events GROUP BY k EMIT FINAL;")
+    layout: Layout = ((EventRecord(None, b'{"k":"a","at":1}', 0, {}),), ())
+    replay = Replay(app, mode, layout, 2)
+    replay.run(Schedule((), again_at_end=True))
+    assert [record.value for record in replay.emitted] == [b'{"k":"a","c":1}']
+
+
+@pytest.mark.parametrize("expression", ["GREATEST(n + 1, 2)", "LEAST(n * 2, n, 5)", "GREATEST(n, NULLIF(n, 3) + 1)"])
+def test_greatest_and_least_take_expressions(expression: str) -> None:
+    sql = f"{SOURCE} CREATE STREAM q AS SELECT {expression} AS v FROM events;"
+    result = local(sql, [{"n": 3, "at": 0}, {"n": None, "at": 0}], Mode.SINGLE)
+    assert len(result.records) == 2
+
+
+@pytest.mark.parametrize("value", ['"Infinity"', '"NaN"', '"sNaN"', "1e400", "-1e400", "1e-400", "99999999999.99"])
+def test_a_decimal_out_of_all_bounds_is_a_dead_letter(value: str) -> None:
+    app = App(f"{SOURCE} CREATE STREAM q AS SELECT d FROM events;")
+    result = app.local(records=[{"partition": 0, "value": f'{{"d":{value},"at":0}}'.encode()}], partitions=1)
+    assert [letter.kind for letter in result.dead_letters] == ["type"]
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e9999", "1e-9999"])
+def test_a_text_cast_to_decimal_that_is_out_of_all_bounds_is_a_record_error(text: str) -> None:
+    sql = f"{SOURCE} CREATE STREAM q AS SELECT TRY_CAST(k AS DECIMAL(10, 2)) AS v FROM events;"
+    result = local(sql, [{"k": text, "at": 0}], Mode.SINGLE)
+    assert [record.value for record in result.records] == [{"v": 0 if "e-" in text else None}]
+
+
+def test_a_deeply_nested_value_is_a_dead_letter() -> None:
+    app = App(f"{SOURCE} CREATE STREAM q AS SELECT k FROM events;")
+    value = b'{"k":"a","at":0,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    result = app.local(records=[{"partition": 0, "value": value}], partitions=1)
+    assert [letter.kind for letter in result.dead_letters] == ["malformed"]
+
+
+def test_two_malformed_records_do_not_complete_each_other() -> None:
+    app = App(f"{SOURCE} CREATE STREAM q AS SELECT k FROM events;")
+    halves = [b'{"k":"a","at":0},{"k":"b","x":[{}', b'{}],"at":0}']
+    result = app.local(records=[{"partition": 0, "value": half} for half in halves], partitions=1)
+    assert not result.records
+    assert [letter.kind for letter in result.dead_letters] == ["malformed", "malformed"]

@@ -1,0 +1,118 @@
+"""The one rule: a result is a function of the contents of the source partitions alone.
+
+Not of the mode, the parallelism, how partitions interleave, where batches are cut, when each worker commits, or how
+often one is stopped and opened again from its committed bytes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.property.generators import APPS, AppCase, Layout, Schedule, grouped_apps, layouts, schedules
+from tests.property.replay import Guarantee, Replay
+from tests.property.results import assert_same_sinks, bad_records, bad_results
+
+from headrace.app.application import App
+from headrace.sql.physical import Mode
+
+NATURAL = Schedule((), again_at_end=False)
+PARALLELISM = (1, 2, 4, 8)
+EXAMPLES = settings().max_examples
+
+
+@lru_cache(maxsize=50)
+def compiled(sql: str) -> App:
+    return App(sql)
+
+
+def replayed(
+    case: AppCase,
+    mode: Mode,
+    layout: Layout,
+    parallelism: int,
+    schedule: Schedule,
+    guarantee: Guarantee = Guarantee.EXACTLY_ONCE,
+) -> Replay:
+    replay = Replay(compiled(case.sql), mode, layout, parallelism, guarantee)
+    replay.run(schedule)
+    return replay
+
+
+@st.composite
+def runs(draw: st.DrawFn, apps: st.SearchStrategy[AppCase]) -> tuple[AppCase, Layout]:
+    case = draw(apps)
+    return case, draw(layouts(keyed=case.source.keyed))
+
+
+def assert_same(case: AppCase, reference: Replay, other: Replay, *, repeats: bool = False) -> None:
+    assert_same_sinks(case, reference, other, repeats=repeats)
+    if repeats:
+        assert set(bad_records(reference)) == set(bad_records(other))
+        return
+    assert bad_records(reference) == bad_records(other)
+    if all(sink.kind != "table" for sink in case.sinks):  # a table's changes differ, and so do those that fail
+        assert bad_results(reference) == bad_results(other)
+
+
+@settings(max_examples=EXAMPLES * 2)
+@given(runs(APPS), st.sampled_from(PARALLELISM), schedules(restarts=False), schedules(restarts=False))
+def test_result_is_the_same_in_every_mode_however_batches_are_cut(
+    run: tuple[AppCase, Layout], parallelism: int, one: Schedule, other: Schedule
+) -> None:
+    case, layout = run
+    reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
+    single = replayed(case, Mode.SINGLE, layout, 1, one)
+    partitioned = replayed(case, Mode.PARTITIONED, layout, parallelism, other)
+    for found in (single, partitioned):
+        assert_same(case, reference, found)
+        assert found.late == reference.late
+
+
+@settings(max_examples=EXAMPLES * 3)
+@given(runs(APPS), st.sampled_from(PARALLELISM), schedules(restarts=True), schedules(restarts=True))
+def test_result_is_the_same_however_often_workers_restart(
+    run: tuple[AppCase, Layout], parallelism: int, one: Schedule, other: Schedule
+) -> None:
+    case, layout = run
+    reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
+    for mode, schedule in ((Mode.SINGLE, one), (Mode.PARTITIONED, other)):
+        found = replayed(case, mode, layout, parallelism, schedule)
+        assert_same(case, reference, found)
+
+
+@given(runs(grouped_apps()), schedules(restarts=True))
+def test_at_least_once_without_a_repartition_only_repeats_what_was_given_out(
+    run: tuple[AppCase, Layout], schedule: Schedule
+) -> None:
+    case, layout = run
+    reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
+    found = replayed(case, Mode.SINGLE, layout, 1, schedule, Guarantee.AT_LEAST_ONCE)
+    assert_same(case, reference, found, repeats=True)
+
+
+def _takes_repeats(case: AppCase) -> bool:
+    """Whether a row that comes twice changes nothing."""
+    assert case.query is not None
+    having = () if case.query.having is None else (case.query.having,)
+    return all(t.sql.startswith(("MIN", "MAX", "FIRST", "LAST", "COUNT(D")) for t in (*case.query.aggregates, *having))
+
+
+@given(runs(grouped_apps().filter(_takes_repeats)), st.sampled_from(PARALLELISM), schedules(restarts=True))
+def test_at_least_once_across_a_repartition_loses_nothing(
+    run: tuple[AppCase, Layout], parallelism: int, schedule: Schedule
+) -> None:
+    case, layout = run
+    reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
+    found = replayed(case, Mode.PARTITIONED, layout, parallelism, schedule, Guarantee.AT_LEAST_ONCE)
+    assert_same(case, reference, found, repeats=True)
+
+
+@given(runs(APPS), st.sampled_from(PARALLELISM), schedules(restarts=False))
+def test_watermark_of_a_task_never_goes_back(run: tuple[AppCase, Layout], parallelism: int, schedule: Schedule) -> None:
+    case, layout = run
+    replay = replayed(case, Mode.PARTITIONED, layout, parallelism, schedule)
+    for history in replay.watermarks.values():
+        assert all(before <= after for before, after in pairwise(history))

@@ -1,0 +1,343 @@
+"""Properties of the runtime's pieces: windows, watermarks, keys, time formats, state and the blocks of an exchange."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.agents.tables import MemoryStore
+from headrace.app.application import App
+from headrace.sql.errors import RecordError
+from headrace.sql.runtime.codec import AccumulatorCodec, Block, encode_key
+from headrace.sql.runtime.outputs import BLOCK_BYTES, BLOCK_ROWS, ExchangeBuffer
+from headrace.sql.runtime.records import Output
+from headrace.sql.runtime.state import GroupedState, WindowedState, ordered_bytes
+from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.runtime.values import iso_date, iso_timestamp, parse_iso_date, parse_iso_timestamp
+from headrace.sql.runtime.watermarks import END, START, Watermarks
+
+EXAMPLES = settings().max_examples
+TIMES = st.integers(-62_135_596_800_000, 253_402_300_799_999)
+"""Milliseconds of the years 1 to 9999."""
+
+# Windows
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(st.lists(st.integers(-(10**12), 10**12) | st.integers(-5_000, 5_000), min_size=1), st.integers(1, 10_000))
+def test_tumbling_window_each_timestamp_is_in_exactly_one(times: list[int], size_ms: int) -> None:
+    app = App(
+        "CREATE STREAM t (id INT, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '100000' DAY);"
+        f"CREATE TABLE w AS SELECT id, COUNT(*) AS c FROM t WINDOW TUMBLING (SIZE {size_ms} MILLISECONDS) GROUP BY id;"
+    )
+    records = [{"partition": 0, "value": {"id": n, "at": time}} for n, time in enumerate(times)]
+    result = app.local(records=records, partitions=1)
+    assert result.counts.late == 0
+    found = Counter(record.key["id"] for record in result.records)
+    assert found == Counter(range(len(times)))
+    for record in result.records:
+        start, end = record.key["window_start"], record.key["window_end"]
+        assert start <= times[record.key["id"]] < end == start + size_ms
+        assert start % size_ms == 0
+
+
+# Watermarks
+
+_UPDATES = st.lists(st.tuples(st.integers(0, 3), st.integers(-50, 50) | st.just(END), st.booleans()))
+
+
+@given(st.integers(1, 4), _UPDATES, st.sets(st.integers(0, 40)))
+def test_watermark_never_goes_back_and_is_never_ahead_of_a_sender_that_is_not_idle(
+    senders: int, updates: list[tuple[int, int, bool]], restores: set[int]
+) -> None:
+    watermarks = Watermarks(tuple(range(senders)))
+    told = dict.fromkeys(range(senders), START)
+    before = START
+    idle: set[int] = set()
+    ever_idle = False
+    for number, (sender, watermark, is_idle) in enumerate(updates):
+        if sender >= senders:
+            continue
+        watermarks.update(sender, watermark, idle=is_idle)
+        told[sender] = max(told[sender], watermark)
+        idle = idle | {sender} if is_idle else idle - {sender}
+        ever_idle = ever_idle or is_idle
+        current = watermarks.current()
+        assert current >= before
+        if not ever_idle:
+            assert current == min(told.values())
+        elif len(idle) < senders:
+            assert current >= min(told[s] for s in told if s not in idle)
+        before = current
+        if number in restores:
+            snapshot = msgspec.json.decode(msgspec.json.encode(watermarks.snapshot()), type=list[tuple[int, int, bool]])
+            watermarks = Watermarks(tuple(range(senders)))
+            watermarks.restore(snapshot)
+            assert [watermarks.of(s) for s in range(senders)] == [told[s] for s in range(senders)]
+            before = watermarks.current()
+    assert watermarks.ended == all(watermark == END for watermark in told.values())
+
+
+# Keys
+
+_PARTS: tuple[st.SearchStrategy[Any], ...] = (
+    st.none() | st.text(max_size=3),
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 300),
+    st.none() | st.booleans(),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0),
+    st.none() | st.integers(-(10**8), 10**8).map(lambda cents: Decimal(cents).scaleb(-2)),
+)
+_KINDS = st.lists(st.sampled_from(_PARTS), min_size=1, max_size=3)
+
+
+@settings(max_examples=EXAMPLES * 5)
+@given(_KINDS.flatmap(lambda parts: st.tuples(st.tuples(*parts), st.tuples(*parts))))
+def test_encoding_of_keys_is_injective(pair: tuple[tuple[Any, ...], tuple[Any, ...]]) -> None:
+    left, right = pair
+    assert (encode_key(left) == encode_key(right)) == (left == right)
+    if len(left) == 1:
+        assert (encode_key(left[0]) == encode_key(right[0])) == (left == right)
+
+
+def test_encoding_of_keys_tells_types_apart() -> None:
+    keys: list[Any] = [None, True, 1, 1.0, "1", "true", "", (None,), ("1", ""), ("", "1"), ("1",), (1,), (True,), ()]
+    assert len({encode_key(key) for key in keys}) == len(keys)
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1))
+def test_window_ends_sort_in_the_store_as_numbers(left: int, right: int) -> None:
+    assert (ordered_bytes(left) < ordered_bytes(right)) == (left < right)
+
+
+# Time formats
+
+_LITERALS = st.sampled_from(("-", "/", " ", ":", "T", "'T'", "''", "'at '", ", ", "'o''clock'", ".", "+", "(", "''''"))
+
+
+@st.composite
+def time_formats(draw: st.DrawFn) -> str:
+    """A pattern that loses nothing: all fields, in some order, between literals that hold no digits."""
+    parts = draw(st.permutations(["yyyy", "MM", "dd", "HH", "mm", "ss", draw(st.sampled_from(("SSS", "SSSSSS")))]))
+    if draw(st.booleans()):
+        parts = [*parts, draw(st.sampled_from(("X", "Z", "XXX")))]
+    pattern = ""
+    for part in parts:
+        literal = draw(_LITERALS)
+        pattern += (literal if literal != "T" else "'T'") + part
+    return pattern
+
+
+@settings(max_examples=EXAMPLES * 2)
+@given(time_formats(), TIMES)
+def test_time_format_reads_what_it_writes(pattern: str, milliseconds: int) -> None:
+    time_format = TimeFormat(pattern)
+    assert time_format.parse(time_format.format(milliseconds)) == milliseconds
+
+
+@given(TIMES)
+def test_iso_times_read_what_they_write(milliseconds: int) -> None:
+    assert parse_iso_timestamp(iso_timestamp(milliseconds)) == milliseconds
+    assert parse_iso_timestamp(iso_timestamp(milliseconds).replace("T", " ")) == milliseconds
+    assert TimeFormat("iso8601").parse(TimeFormat("ISO-8601").format(milliseconds)) == milliseconds
+    days = milliseconds // 86_400_000
+    assert parse_iso_date(iso_date(days)) == days
+
+
+@settings(max_examples=EXAMPLES * 3)
+@given(st.text(alphabet="yMdHmsSXZT'-: aé.\0(", max_size=12), st.text(max_size=12), st.integers())
+def test_time_format_any_pattern_and_text_is_read_or_refused(pattern: str, text: str, milliseconds: int) -> None:
+    try:
+        time_format = TimeFormat(pattern)
+    except RecordError:
+        return
+    for attempt in (lambda: time_format.parse(text), lambda: time_format.format(milliseconds)):
+        _value_or_refusal(attempt)
+
+
+@settings(max_examples=EXAMPLES * 3)
+@given(st.text(alphabet="0123456789-:TZ .+W/é", max_size=30))
+def test_iso_times_any_text_is_read_or_refused(text: str) -> None:
+    _value_or_refusal(lambda: parse_iso_timestamp(text))
+    _value_or_refusal(lambda: parse_iso_date(text))
+
+
+def _value_or_refusal(attempt: Callable[[], Any]) -> None:
+    with suppress(RecordError):
+        attempt()
+
+
+# State
+
+
+class _Sum(msgspec.Struct, array_like=True):
+    """A state as generated code defines them: an integer sum and a set."""
+
+    total: int = 0
+    names: set[str] = msgspec.field(default_factory=set)
+
+
+_KEYS = st.sampled_from((None, "a", "b", "null", "ß"))
+_AMOUNTS = st.sampled_from((0, 1, -1, 2**62, 2**63, -(2**63), 2**64, 10**30))
+_ADD = st.tuples(st.just("add"), _KEYS, _AMOUNTS, st.integers(-2, 2))
+_ADOPT = st.tuples(st.just("adopt"), _KEYS, _AMOUNTS, st.integers(-2, 2))
+_CUT = st.tuples(st.just("cut"), st.none(), st.just(0), st.just(0))
+_REOPEN = st.tuples(st.just("reopen"), st.none(), st.just(0), st.just(0))
+_CLOSE = st.tuples(st.just("close"), st.none(), st.just(0), st.integers(-2, 2))
+_LOAD = st.tuples(st.just("load"), st.none(), st.just(0), st.just(0))
+Action = tuple[str, Any, int, int]
+Model = dict[int, dict[Any, tuple[int, frozenset[str]]]]
+"""Window's end → key → what its state must be."""
+
+
+def codec() -> AccumulatorCodec:
+    return AccumulatorCodec(_Sum, str | None, ("total",))
+
+
+def _accumulate(groups: Any, action: str, key: Any, amount: int) -> None:
+    """What generated code does for a row, or for a partial aggregate."""
+    state = groups.cache.get(key)
+    if action == "add":
+        state = state or groups.load(key)
+    else:
+        partial = _Sum(amount, {str(amount)})
+        state = state or groups.adopt(key, partial)
+        if state is None:
+            groups.dirty[key] = partial
+            return
+    state.total += amount
+    state.names.add(str(amount))
+    groups.dirty[key] = state
+
+
+def _expect(model: dict[Any, tuple[int, frozenset[str]]], key: Any, amount: int) -> None:
+    total, names = model.get(key, (0, frozenset()))
+    model[key] = (total + amount, names | {str(amount)})
+
+
+def _contents(entries: Sequence[tuple[Any, Any]]) -> dict[Any, tuple[int, frozenset[str]]]:
+    assert len(dict(entries)) == len(entries)
+    return {key: (state.total, frozenset(state.names)) for key, state in entries}
+
+
+@settings(max_examples=EXAMPLES * 3)
+@given(st.lists(st.one_of(_ADD, _ADD, _ADOPT, _CUT, _REOPEN, _LOAD)))
+def test_groups_hold_what_a_dict_holds_however_often_they_are_cut_and_reopened(actions: list[Action]) -> None:
+    store = MemoryStore()
+    state = GroupedState(codec(), store, 3, 0)
+    model: dict[Any, tuple[int, frozenset[str]]] = {}
+    committed = dict(model)
+    live = 0
+    for action, key, amount, _ in actions:
+        match action:
+            case "cut":
+                store.apply(state.cut(), 0)
+                committed, live = dict(model), state.live
+                assert live == len(model)
+                assert state.pending == 0
+            case "reopen":
+                state, model = GroupedState(codec(), store, 3, live), dict(committed)
+            case "load":
+                assert _contents(state.groups.load_all()) == model
+            case _:
+                _accumulate(state.groups, action, key, amount)
+                _expect(model, key, amount)
+                assert state.groups.cache[key].total == model[key][0]
+    assert _contents(state.groups.load_all()) == model
+
+
+@settings(max_examples=EXAMPLES * 3)
+@given(st.lists(st.one_of(_ADD, _ADD, _ADD, _ADOPT, _CUT, _REOPEN, _CLOSE)))
+def test_windows_hold_what_a_dict_holds_however_often_they_are_cut_and_reopened(actions: list[Action]) -> None:
+    store = MemoryStore()
+    state = WindowedState(codec(), store, 7, 0)
+    model: Model = {}
+    committed: Model = {}
+    live = 0
+    for action, key, amount, end in actions:
+        match action:
+            case "cut":
+                store.apply(state.cut(), 0)
+                committed, live = {e: dict(groups) for e, groups in model.items()}, state.live
+                assert live == sum(map(len, model.values()))
+                assert sum(1 for _ in store.scan(b"", b"\xff")) == live, "state of a closed window is freed"
+            case "reopen":
+                state = WindowedState(codec(), store, 7, live)
+                model = {e: dict(groups) for e, groups in committed.items()}
+            case "close":
+                closed = [(e, _contents(pane.load_all())) for e, pane in state.close(end)]
+                assert closed == [(e, model.pop(e)) for e in sorted(model) if e <= end]
+            case _:
+                _accumulate(state.open(end), action, key, amount)
+                _expect(model.setdefault(end, {}), key, amount)
+    assert [(e, _contents(pane.load_all())) for e, pane in state.close(100)] == sorted(model.items())
+
+
+# Exchanges
+
+_ROWS = st.lists(st.tuples(_KEYS, st.integers(0, 3), st.sampled_from((1, 300, BLOCK_BYTES // 2, BLOCK_BYTES + 1))))
+_STEPS = st.lists(st.tuples(st.sampled_from(("extend", "many", "advance", "take", "rows")), _ROWS), max_size=12)
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.integers(1, 8), _STEPS)
+def test_exchange_keeps_every_row_once_and_its_watermark_never_precedes_one(
+    partitions: int, steps: list[tuple[str, list[tuple[Any, int, int]]]]
+) -> None:
+    buffer = ExchangeBuffer("r", partitions, 5, None)
+    sent: list[list[Any]] = []
+    blocks: dict[int, list[Block]] = {partition: [] for partition in range(partitions)}
+    where: dict[Any, set[int]] = {}
+    time = 0
+
+    def receive(outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            assert output.partition is not None
+            assert output.topic == "r"
+            for value in output.values:
+                assert value is not None
+                blocks[output.partition].append(msgspec.msgpack.decode(value, type=Block))
+
+    def extend(rows: Sequence[tuple[Any, int, int]]) -> None:
+        entries = [(key, [key, time + ahead, len(sent) + n, "x" * size]) for n, (key, ahead, size) in enumerate(rows)]
+        sent.extend(row for _, row in entries)
+        buffer.extend(entries)
+
+    for action, rows in steps:
+        match action:
+            case "extend":
+                extend(rows)
+            case "many":
+                extend([("a", 0, 1)] * (BLOCK_ROWS + 1))
+            case "advance":
+                time += 1
+                buffer.watermark = time  # rows made until now may be of this time or later
+            case "take":
+                receive(buffer.take())
+                assert len(buffer) == 0
+            case _:
+                receive(buffer.take_rows())
+                assert len(buffer) == 0
+    receive(buffer.take())
+    received: list[list[Any]] = []
+    for partition, arrived in blocks.items():
+        watermark = START
+        for block in arrived:
+            assert block.sender == 5
+            rows = msgspec.msgpack.decode(block.rows)
+            assert len(rows) <= BLOCK_ROWS
+            assert len(rows) <= 1 or len(block.rows) <= BLOCK_BYTES
+            for row in rows:
+                assert row[1] >= watermark, "a row behind the watermark that came before it"
+                where.setdefault(row[0], set()).add(partition)
+            received += rows
+            watermark = max(watermark, block.watermark)
+        assert watermark == (buffer.watermark if steps else START)
+    assert sorted(received, key=lambda row: row[2]) == sent
+    assert all(len(places) == 1 for places in where.values())
