@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiokafka
@@ -12,12 +13,16 @@ import structlog
 from aiokafka import TopicPartition as KafkaPartition
 
 from headrace.agents.config import WorkerConfig, consumer_options
+from headrace.agents.records import FetchedBatch
+from headrace.agents.task import CHECKPOINT_KEY
 from headrace.agents.transport import drain
-from headrace.sql.runtime.records import RecordBatch, Store, TopicPartition
+from headrace.sql.runtime.records import Change, RecordBatch, Store, TopicPartition
 
 log = structlog.get_logger(__name__)
 
 RESTORE_FETCH_BYTES = 4 * 1024 * 1024
+TAIL_RECORDS = 1_000
+"""Records at the end of a changelog in which the last checkpoint is looked for first."""
 PROGRESS_S = 5.0
 
 
@@ -39,8 +44,11 @@ class Span:
 
 def restore(
     store: Store, changelog: TopicPartition, span: Span, config: WorkerConfig, cancelled: Callable[[], bool]
-) -> int:
-    """Apply everything from the store's position to the end of the span; the number of records.
+) -> Sequence[Change]:
+    """Bring the store from its position to the last checkpoint of the span.
+
+    Changes behind it are of a commit that never ended: they are not applied, or the work that made them would be done
+    again on top of them. Returned is what undoes them in the changelog, to be written with the next commit.
 
     Blocks, with a client and an event loop of its own: to be called in a thread. Reads committed records only, but
     waits for the high watermark, so that what an unfinished transaction wrote is decided when this returns.
@@ -50,38 +58,76 @@ def restore(
         raise StaleStore(f"{changelog.topic}-{changelog.partition} has {span}, the store stands at {start}")
     if start == span.end:
         store.apply((), span.end)
-        return 0
-    return asyncio.run(_replay(store, changelog, start, span.end, config, cancelled))
+        return ()
+    return asyncio.run(_Replay(store, changelog, config, cancelled).run(start, span.end))
 
 
-async def _replay(
-    store: Store, changelog: TopicPartition, start: int, end: int, config: WorkerConfig, cancelled: Callable[[], bool]
-) -> int:
-    consumer = _consumer(config)
-    await consumer.start()
-    try:
-        partition = KafkaPartition(*changelog)
-        consumer.assign([partition])
-        consumer.seek(partition, start)
-        progress = _Progress(changelog, start, end)
+class _Replay:
+    """One restore, with the client that reads the changelog."""
+
+    def __init__(
+        self, store: Store, changelog: TopicPartition, config: WorkerConfig, cancelled: Callable[[], bool]
+    ) -> None:
+        self._store = store
+        self._changelog = changelog
+        self._config = config
+        self._cancelled = cancelled
+
+    async def run(self, start: int, end: int) -> Sequence[Change]:
+        self._consumer = _consumer(self._config)
+        await self._consumer.start()
+        try:
+            self._consumer.assign([KafkaPartition(*self._changelog)])
+            applied_end, unfinished = await self._unfinished(start, end)
+            progress = _Progress(self._changelog, start, applied_end)
+            async for batch in self._read(start, applied_end):
+                progress.add(self._apply(batch), batch.next_offset)
+            progress.finish()
+        finally:
+            # Stopped early, aiokafka lets the cancellation of a task of its own escape.
+            with suppress(asyncio.CancelledError):
+                await self._consumer.stop()
+        if unfinished:
+            log.info("a commit that never ended is undone", changelog=str(self._changelog), entries=len(unfinished))
+        return [(key, self._store.get(key)) for key in unfinished]
+
+    async def _unfinished(self, start: int, end: int) -> tuple[int, Sequence[bytes]]:
+        """The offset behind the last checkpoint (`start` if there is none), and the keys of changes from there on."""
+        length = TAIL_RECORDS
+        while True:
+            first = max(start, end - length)
+            behind, keys = first, dict[bytes, None]()
+            found = False
+            async for batch in self._read(first, end):
+                for offset, key in zip(batch.offsets, batch.keys, strict=True):
+                    if key == CHECKPOINT_KEY:
+                        behind, found = offset + 1, True
+                        keys.clear()
+                    elif key is not None:
+                        keys[key] = None
+            if found or first == start:
+                # Behind the last record, control records may stand.
+                return (behind if keys or not found else end), list(keys)
+            length *= 10
+
+    async def _read(self, start: int, end: int) -> AsyncIterator[FetchedBatch]:
+        """Everything in between, batch by batch."""
+        partition = KafkaPartition(*self._changelog)
+        self._consumer.seek(partition, start)
         position = start
         while position < end:
-            if cancelled():
+            if self._cancelled():
                 raise RestoreCancelled
-            batch = (await drain(consumer._fetcher, None, 0.2)).get(partition)
-            if batch is not None:
+            batch = (await drain(self._consumer._fetcher, None, 0.2)).get(partition)
+            if batch is not None and batch.fetch_offset == position:
                 position = batch.next_offset
-                progress.add(_apply(store, batch), position)
-        return progress.finish()
-    finally:
-        await consumer.stop()
+                yield batch.ending_at(end)
 
-
-def _apply(store: Store, batch: RecordBatch) -> int:
-    keys = batch.keys
-    latest = dict(zip(keys, batch.values, strict=True))
-    store.apply(((key, value) for key, value in latest.items() if key is not None), batch.next_offset)
-    return len(keys)
+    def _apply(self, batch: RecordBatch) -> int:
+        keys = batch.keys
+        latest = dict(zip(keys, batch.values, strict=True))
+        self._store.apply(((key, value) for key, value in latest.items() if key is not None), batch.next_offset)
+        return len(keys)
 
 
 def _consumer(config: WorkerConfig) -> aiokafka.AIOKafkaConsumer:

@@ -11,11 +11,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from headrace.agents.producer import OutputProducer
-from headrace.sql.runtime.records import Cut, Position, Store, TopicPartition
+from headrace.sql.runtime.records import Change, Cut, Position, Store, TopicPartition
 
 if TYPE_CHECKING:
     from headrace.agents.task import Task
@@ -38,8 +38,17 @@ class OpenTask:
     """Offset at which the next batch of each input has to start."""
     group_offsets: dict[TopicPartition, int | None]
     """What the group has committed, as far as this worker knows."""
+    repairs: Sequence[Change] = ()
+    """State changes that the first commit has to write before its own."""
     ended: set[TopicPartition] = field(default_factory=set)
     """Inputs of a finite run that will bring nothing more."""
+
+    def cut(self) -> Cut | None:
+        cut = self.task.cut()
+        if cut is not None and self.repairs:
+            cut = replace(cut, changelog=[*self.repairs, *cut.changelog])
+            self.repairs = ()
+        return cut
 
     def close(self) -> None:
         if self.store is not None:
@@ -76,7 +85,7 @@ class Committer:
 
     async def _commit(self, tasks: Collection[OpenTask]) -> bool:
         async with self._lock:
-            cuts = [(task, cut) for task in tasks if (cut := task.task.cut()) is not None]
+            cuts = [(task, cut) for task in tasks if (cut := task.cut()) is not None]
             if not cuts:
                 return False
             started_at = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -14,7 +14,7 @@ from headrace.agents.tables import Identity, MemoryStore, RocksStore, open_rocks
 from headrace.agents.task import Task, TaskFactory
 from headrace.agents.topics import Cluster, TopicState
 from headrace.agents.topology import TaskSpec, TopicKind
-from headrace.sql.runtime.records import Store, TopicPartition
+from headrace.sql.runtime.records import Change, Store, TopicPartition
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class TaskOpener:
     def open(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> OpenTask:
         """The task with its state as its changelog has it. Raises TaskStopped, KafkaFailure and RestoreCancelled."""
         positions = self._cluster.committed(spec.inputs)
-        store, changelog_end = self._restored(spec, cancelled)
+        store, changelog_end, repairs = self._restored(spec, cancelled)
         try:
             task = self._factory.open(spec, store if store is not None else MemoryStore(), positions)
             expected = self._starts(task)
@@ -46,25 +46,25 @@ class TaskOpener:
                 store.close()
             raise
         group_offsets = {p: positions[p].next_offset if p in positions else None for p in spec.inputs}
-        return OpenTask(task, store, changelog_end, expected, group_offsets)
+        return OpenTask(task, store, changelog_end, expected, group_offsets, repairs)
 
-    def _restored(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> tuple[Store | None, int]:
+    def _restored(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> tuple[Store | None, int, Sequence[Change]]:
         changelog = spec.changelog
         if changelog is None:
-            return None, 0
+            return None, 0, ()
         begins, ends = self._cluster.begin_offsets([changelog]), self._cluster.end_offsets([changelog])
         span = Span(begins[changelog], ends[changelog])
         store = self._open_store(spec, changelog)
         try:
             try:
-                restore(store, changelog, span, self._config, cancelled)
+                repairs = restore(store, changelog, span, self._config, cancelled)
             except StaleStore as error:
                 store = self._rebuilt(spec, changelog, store, str(error))
-                restore(store, changelog, span, self._config, cancelled)
+                repairs = restore(store, changelog, span, self._config, cancelled)
         except BaseException:
             store.close()
             raise
-        return store, span.end
+        return store, span.end, repairs
 
     def _open_store(self, spec: TaskSpec, changelog: TopicPartition) -> Store:
         if self._config.memory_state:

@@ -35,7 +35,7 @@ class Workload:
 
 
 def records(kind: str, count: int) -> Iterator[tuple[bytes, bytes]]:
-    """Key (the symbol) and value of each record: 93 bytes of JSON, one millisecond of event time apart."""
+    """Key (the symbol) and value of each record: 96 bytes of JSON, one millisecond of event time apart."""
     symbols = SYMBOLS if kind == "trades" else 200_000
     for i in range(count):
         if kind == "trades":

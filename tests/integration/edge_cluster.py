@@ -76,6 +76,12 @@ class EdgeApp:
             self._producer.produce(f"{self.name}-in", value, b"k%d" % (number % keys))
         assert self._producer.flush(DEADLINE_S) == 0
 
+    def write_changelog(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Write to partition 0 of the changelog, as a worker does."""
+        for key, value in changes.items():
+            self._producer.produce(f"{self.name}-count-changelog", value, key, 0)
+        assert self._producer.flush(DEADLINE_S) == 0
+
     def alter_topic(self, topic: str, name: str, value: str) -> None:
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])

@@ -98,6 +98,25 @@ def test_worker_without_its_directory_restores_from_the_changelog(new_app: NewAp
     assert again.log().count("state restored") == 4
 
 
+def test_changes_of_a_commit_that_was_cut_off_by_a_kill_do_not_count(new_app: NewApp) -> None:
+    app = new_app(partitions=1)
+    worker = app.start()
+    worker.await_log("task open")
+    app.produce(1_000)
+    app.await_caught_up()
+    assert worker.stop() == 0
+    # What a worker leaves that is killed while it writes: changes without the checkpoint behind them.
+    app.write_changelog({b"k1": None, b"k2": b"999", b"k99": b"5"})
+    for total in (1_030, 1_060):
+        shutil.rmtree(app.directory / "state")
+        again = app.start()
+        app.produce(30, keys=30 if total == 1_030 else 1)
+        app.await_caught_up()
+        assert again.stop() == 0
+        assert sum(app.counts().values()) == total
+        assert app.counts().keys() == {b"k%d" % number for number in range(50)}
+
+
 def test_revoke_commits_what_was_read_before_the_partitions_go(new_app: NewApp) -> None:
     app = new_app()
     first = app.start(commit_interval_s=3600.0)

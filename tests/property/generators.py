@@ -109,7 +109,8 @@ def _mixed(name: str) -> list[Field]:
 
 
 _COLUMNS = {name: st.sampled_from(_mixed(name)) for name in COLUMNS}
-_JITTER = st.sampled_from((0, 0, 0, 0, -500, -1000, -1500, -2000, -2500, -3000, -4000, -8000, 1, -1, 499))
+_PROGRESS = st.sampled_from((0, 0, 0, 500, 500, 500, 1000, 1000, 2500, 9000))
+_JITTER = st.sampled_from((0, 0, 0, 0, -500, -1000, -1500, -2000, -2500, -3000, -4000, -8000, 1, -1, 100))
 
 
 @st.composite
@@ -152,7 +153,7 @@ def layouts(draw: st.DrawFn, *, keyed: bool, most: int = 40) -> Layout:
     """Records spread over one to four partitions. `keyed`: equal keys stand in one partition."""
     partitions: list[list[EventRecord]] = [[] for _ in range(draw(st.integers(1, 4)))]
     least = draw(st.sampled_from((0, most // 2, most)))
-    steps = draw(st.lists(st.sampled_from((0, 0, 100, 500, 500, 500, 1000, 2500, 9000)), min_size=least, max_size=most))
+    steps = draw(st.lists(_PROGRESS, min_size=least, max_size=most))
     around_ms = draw(st.sampled_from((-12_000, -1_000, 0, 1_357_000_000_000)))
     for step in steps:
         around_ms += step
@@ -371,8 +372,8 @@ class AppCase:
         return f"{self.source.sql()}\n{self.queries}"
 
 
-SOURCES = st.builds(Source, st.sampled_from((0, 0, 1500, 5000, None)), st.booleans())
-WINDOWS = st.builds(Window, st.sampled_from((500, 1000, 3000, 10_000)), st.sampled_from((0, 0, 1000, 4000)))
+SOURCES = st.builds(Source, st.sampled_from((0, 0, 500, 1500, None)), st.booleans())
+WINDOWS = st.builds(Window, st.sampled_from((500, 500, 1000, 3000)), st.sampled_from((0, 0, 500, 1000)))
 
 
 @st.composite

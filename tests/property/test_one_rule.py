@@ -57,7 +57,7 @@ def assert_same(case: AppCase, reference: Replay, other: Replay, *, repeats: boo
         assert bad_results(reference) == bad_results(other)
 
 
-@settings(max_examples=EXAMPLES * 2)
+@settings(max_examples=EXAMPLES * 3 // 2)
 @given(runs(APPS), st.sampled_from(PARALLELISM), schedules(restarts=False), schedules(restarts=False))
 def test_result_is_the_same_in_every_mode_however_batches_are_cut(
     run: tuple[AppCase, Layout], parallelism: int, one: Schedule, other: Schedule
