@@ -76,4 +76,4 @@ def cast_fails(source: Type, target: Type) -> bool:
 def converter(source: Type, target: Type) -> Callable[[Any], Any]:
     """The conversion as a function of one value (what constants are folded with)."""
     code = f"lambda value: {cast_template(source, target).replace('{0}', 'value')}"
-    return eval(code, dict(NAMES))  # type: ignore[no-any-return]  # noqa: S307: the text is one of the templates above
+    return eval(code, dict(NAMES))  # type: ignore[no-any-return]
