@@ -163,7 +163,7 @@ class Cluster:
         return len(self._admin.list_topics(timeout=REQUEST_S).brokers)
 
     def delete(self, names: Collection[str]) -> None:
-        """Delete topics; those that do not exist are passed over."""
+        """Delete topics, and wait until the cluster tells of them no more; those that do not exist are passed over."""
         existing = self._describe(names)
         if not existing:
             return
@@ -173,6 +173,11 @@ class Cluster:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise self._failure(f"topic {name!r} cannot be deleted", error) from error
+        deadline = time.monotonic() + REQUEST_S
+        while left := self._describe(names):
+            if time.monotonic() > deadline:
+                raise KafkaFailure(f"topics were deleted but still appear: {', '.join(left)}")
+            time.sleep(0.05)
 
     # Offsets
 
