@@ -20,6 +20,7 @@ class KeyDecoder:
     def __init__(self, columns: Sequence[DecodedColumn], key_format: str) -> None:
         self._columns = tuple(columns)
         self._as_text = len(columns) == 1 and key_format == "kafka"
+        self._null = msgspec.json.encode({columns[0].name: None})  # how a sink writes a NULL key of one column
         self._known: dict[bytes, tuple[Any, ...]] = {}
 
     def fill(self, rows: Sequence[Any], keys: Sequence[bytes | None]) -> bool:
@@ -76,12 +77,15 @@ class KeyDecoder:
     def _parse(self, key: bytes) -> tuple[Any, ...]:
         try:
             if self._as_text:
-                column = self._columns[0]
-                parsed: tuple[Any, ...] = (_parse_text(column, key.decode()),)
+                (column,) = self._columns
+                is_null = key == self._null
+                parsed: tuple[Any, ...] = (None if is_null else _parse_text(column, key.decode()),)
             else:
                 parsed = self._parse_json(key)
         except (UnicodeDecodeError, msgspec.DecodeError, RecordError) as error:
             raise RecordError("key", f"the record key cannot be read: {error}") from None
+        except RecursionError:
+            raise RecordError("key", "the record key is nested too deeply") from None
         self._known[key] = parsed
         return parsed
 

@@ -15,7 +15,7 @@ from tests.property.generators import TOPIC, Layout, Schedule, Step
 
 from headrace.agents.tables import MemoryStore
 from headrace.agents.task import Task, TaskFactory, TaskSettings
-from headrace.agents.topology import TaskId, TaskSpec, TopicKind
+from headrace.agents.topology import TaskId, TopicKind
 from headrace.app.application import App
 from headrace.sql.physical import Mode, SourceInput
 from headrace.sql.runtime.records import Headers, MemoryBatch, Output, Position, TopicPartition
@@ -63,8 +63,13 @@ class Replay:
         self._held: dict[TaskId, list[Output]] = {id_: [] for id_ in self._specs}
         self._tasks: dict[TaskId, Task] = {}
         self.watermarks: dict[TaskId, list[int]] = defaultdict(list)
-        self.emitted: list[Emitted] = []
+        self._emitted: list[Emitted] = []
         self.restart(None)
+
+    @property
+    def emitted(self) -> list[Emitted]:
+        """Records for users, in the order in which they were given out."""
+        return self._emitted
 
     @property
     def late(self) -> int:
@@ -164,15 +169,7 @@ class Replay:
                     assert output.partition is not None
                     self._logs[TopicPartition(output.topic, output.partition)].append((key, value, timestamp))
                 else:
-                    self.emitted.append(Emitted(output.topic, key, value, timestamp, header))
-
-    @property
-    def tasks(self) -> dict[TaskId, Task]:
-        return self._tasks
-
-    @property
-    def specs(self) -> dict[TaskId, TaskSpec]:
-        return self._specs
+                    self._emitted.append(Emitted(output.topic, key, value, timestamp, header))
 
 
 def _batch(partition: TopicPartition, start: int, records: Sequence[Entry]) -> MemoryBatch:

@@ -7,12 +7,19 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from tests.property.generators import AppCase, Sink
-from tests.property.replay import Emitted, Replay
+from tests.property.replay import Emitted
 
 Row = Mapping[str, Any]
+
+
+class Run(Protocol):
+    """A run that gave something out."""
+
+    @property
+    def emitted(self) -> list[Emitted]: ...
 
 
 def read_row(value: bytes, sink: Sink) -> Row:
@@ -41,7 +48,7 @@ def same_row(left: Row, right: Row) -> bool:
     return list(left) == list(right) and all(same_value(left[name], right[name]) for name in left)
 
 
-def assert_same_sinks(case: AppCase, reference: Replay, other: Replay, *, repeats: bool) -> None:
+def assert_same_sinks(case: AppCase, reference: Run, other: Run, *, repeats: bool) -> None:
     """The same contents of every sink; `repeats`: what was given out since a commit may be there again."""
     for sink in case.sinks:
         ours, theirs = of_sink(reference.emitted, sink), of_sink(other.emitted, sink)
@@ -79,10 +86,10 @@ def _plain(emitted: Iterable[Emitted]) -> list[tuple[Any, ...]]:
     return [(r.key, r.value, r.timestamp, tuple(r.headers)) for r in emitted]
 
 
-def bad_records(replay: Replay) -> Counter[tuple[str, ...]]:
+def bad_records(run: Run) -> Counter[tuple[str, ...]]:
     """Dead letters that are records of the source: query, class, partition, offset."""
     found: Counter[tuple[str, ...]] = Counter()
-    for record in replay.emitted:
+    for record in run.emitted:
         headers = {name: value.decode() for name, value in record.headers if name.startswith("headrace.error")}
         if "headrace.error.offset" in headers:
             names = ("query", "class", "partition", "offset")
@@ -90,10 +97,10 @@ def bad_records(replay: Replay) -> Counter[tuple[str, ...]]:
     return found
 
 
-def bad_results(replay: Replay) -> Counter[tuple[Any, ...]]:
+def bad_results(run: Run) -> Counter[tuple[Any, ...]]:
     """Dead letters that are result rows: query, class, group."""
     found: Counter[tuple[Any, ...]] = Counter()
-    for record in replay.emitted:
+    for record in run.emitted:
         headers = {name: value.decode() for name, value in record.headers if name.startswith("headrace.error")}
         if headers and "headrace.error.offset" not in headers:
             found[headers["headrace.error.query"], headers["headrace.error.class"], record.key] += 1

@@ -123,3 +123,25 @@ def test_two_malformed_records_do_not_complete_each_other() -> None:
     result = app.local(records=[{"partition": 0, "value": half} for half in halves], partitions=1)
     assert not result.records
     assert [letter.kind for letter in result.dead_letters] == ["malformed", "malformed"]
+
+
+@pytest.mark.parametrize("type_", ["VARCHAR", "BIGINT", "BOOLEAN", "DATE"])
+def test_a_null_key_as_a_sink_writes_it_is_read_as_null(type_: str) -> None:
+    writer = App("CREATE STREAM a (k VARCHAR, n INT); CREATE TABLE t AS SELECT k, COUNT(*) AS c FROM a GROUP BY k;")
+    (written,) = writer.local(inputs={"a": [{"k": None, "n": 1}]}).records
+    assert written.key is None
+    reader = App(
+        f"CREATE STREAM t (k {type_} KEY, c INT); CREATE TABLE q AS SELECT k, COUNT(*) AS c FROM t GROUP BY k;"
+    )
+    key = b'{"k":null}'
+    values = [(key, written.raw_value), (None, written.raw_value), (key, b'{"c":1}')]
+    result = reader.local(records=[{"partition": 0, "key": k, "value": v} for k, v in values], partitions=1)
+    assert not result.dead_letters
+    assert [record.value for record in result.records] == [{"k": None, "c": c} for c in (1, 2, 3)]
+
+
+def test_a_deeply_nested_record_key_is_a_dead_letter() -> None:
+    app = App("CREATE STREAM t (k INT KEY, m INT KEY, c INT); CREATE STREAM q AS SELECT k, c FROM t;")
+    key = b'{"k":1,"m":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    result = app.local(records=[{"partition": 0, "key": key, "value": b'{"c":1}'}], partitions=1)
+    assert [letter.kind for letter in result.dead_letters] == ["key"]

@@ -11,12 +11,25 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.property.generators import APPS, AppCase, Layout, Schedule, grouped_apps, layouts, schedules
-from tests.property.replay import Guarantee, Replay
-from tests.property.results import assert_same_sinks, bad_records, bad_results
+from tests.property.generators import (
+    APPS,
+    TOPIC,
+    AppCase,
+    Layout,
+    Schedule,
+    grouped_apps,
+    layouts,
+    rows_in_order,
+    schedules,
+)
+from tests.property.replay import Emitted, Guarantee, Replay
+from tests.property.results import Run, assert_same_sinks, bad_records, bad_results
 
 from headrace.app.application import App
+from headrace.app.inputs import SourceRecord
+from headrace.app.local import LocalCluster
 from headrace.sql.physical import Mode
+from headrace.sql.runtime.records import TopicPartition
 
 NATURAL = Schedule((), again_at_end=False)
 PARALLELISM = (1, 2, 4, 8)
@@ -47,7 +60,7 @@ def runs(draw: st.DrawFn, apps: st.SearchStrategy[AppCase]) -> tuple[AppCase, La
     return case, draw(layouts(keyed=case.source.keyed))
 
 
-def assert_same(case: AppCase, reference: Replay, other: Replay, *, repeats: bool = False) -> None:
+def assert_same(case: AppCase, reference: Run, other: Run, *, repeats: bool = False) -> None:
     assert_same_sinks(case, reference, other, repeats=repeats)
     if repeats:
         assert set(bad_records(reference)) == set(bad_records(other))
@@ -108,6 +121,46 @@ def test_at_least_once_across_a_repartition_loses_nothing(
     reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
     found = replayed(case, Mode.PARTITIONED, layout, parallelism, schedule, Guarantee.AT_LEAST_ONCE)
     assert_same(case, reference, found, repeats=True)
+
+
+class LocalReplay:
+    """The same schedule on `LocalCluster`, as `App.local` runs it; outputs are seen at once."""
+
+    def __init__(self, case: AppCase, mode: Mode, layout: Layout, parallelism: int) -> None:
+        self._cluster = LocalCluster(compiled(case.sql), mode, len(layout), parallelism)
+        for partition, _, record in rows_in_order(layout):
+            self._cluster.append(
+                SourceRecord(TOPIC, record.key, record.value, record.timestamp, partition, (), "a record")
+            )
+        self._sources = [TopicPartition(TOPIC, number) for number in range(len(layout))]
+
+    def run(self, schedule: Schedule) -> None:
+        for step in schedule.steps:
+            if step.action == "commit":
+                self._cluster.commit()
+            elif step.action == "restart":
+                self._cluster.open()
+            else:
+                assert step.which is not None
+                self._cluster.process(self._sources[step.which % len(self._sources)], step.count)
+        self._cluster.finish()
+
+    @property
+    def emitted(self) -> list[Emitted]:
+        return [Emitted(topic, key, *rest) for topic, _, key, *rest in self._cluster.outputs]
+
+
+@given(runs(APPS), st.sampled_from(list(Mode)), st.sampled_from(PARALLELISM), st.data())
+def test_local_run_gives_the_same(
+    run: tuple[AppCase, Layout], mode: Mode, parallelism: int, data: st.DataObject
+) -> None:
+    case, layout = run
+    repeats = mode is Mode.SINGLE  # across a repartition, a restart repeats rows
+    schedule = data.draw(schedules(restarts=repeats))
+    reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
+    found = LocalReplay(case, mode, layout, parallelism)
+    found.run(schedule)
+    assert_same(case, reference, found, repeats=repeats)
 
 
 @given(runs(APPS), st.sampled_from(PARALLELISM), schedules(restarts=False))
