@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import signal
 import socket
 import time
@@ -57,11 +58,17 @@ class Broker:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of this machine that nothing listens on at this moment.
+
+    Below those that systems hand out for outgoing connections: one of these could take it before a broker does.
+    """
+    ports = list(range(15_000, 32_000))
+    random.shuffle(ports)
+    for port in ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise OutsideError("no port from 15000 to 31999 is free")
 
 
 def running(home: Home) -> Sequence[Broker]:
