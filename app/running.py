@@ -16,7 +16,6 @@ from headrace.app.run_progress import shown_progress
 from headrace.app.settings import Settings
 from headrace.app.supervisor import Ending, Supervisor, WorkerProcess
 from headrace.sql.binder import RESULT
-from headrace.sql.physical import Mode
 from headrace.sql.plan import aggregate_of
 from headrace.sql.runtime.records import TopicPartition
 from headrace.sql.syntax import Emit
@@ -80,7 +79,7 @@ def _check_runnable(app: App, ending: Ending) -> None:
 def checked_topology(app: App, settings: Settings, source_partitions: Mapping[str, int]) -> Topology:
     """The topology over the source topics as they are; OutsideError for one that is missing and not declared."""
     try:
-        return app.topology(Mode(settings.mode), source_partitions, settings.parallelism)
+        return app.topology(settings.mode, source_partitions, settings.parallelism)
     except KeyError as error:
         raise OutsideError(
             f"source topic {error.args[0]!r} does not exist",

@@ -11,41 +11,19 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from headrace.sql.physical import Mode
+from headrace.sql.plan import Changes, Late, OnError
+from headrace.sql.syntax import Emit
+
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:,]+):(\d{1,5})")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
-class Mode(StrEnum):
-    PARTITIONED = "partitioned"
-    SINGLE = "single"
-
-
 class Guarantee(StrEnum):
     EXACTLY_ONCE = "exactly_once"
     AT_LEAST_ONCE = "at_least_once"
-
-
-class OnError(StrEnum):
-    DEAD_LETTER = "dead_letter"
-    SKIP = "skip"
-    FAIL = "fail"
-
-
-class Late(StrEnum):
-    DEAD_LETTER = "dead_letter"
-    DROP = "drop"
-
-
-class Changes(StrEnum):
-    EVERY = "every"
-    LATEST = "latest"
-
-
-class Emit(StrEnum):
-    CHANGES = "changes"
-    FINAL = "final"
 
 
 class OnLostRecords(StrEnum):

@@ -15,7 +15,6 @@ from headrace.agents.worker import run_worker
 from headrace.app.logging import configure_logging
 from headrace.app.order import WorkerOrder, open_app, task_settings, worker_config
 from headrace.app.running import checked_topology
-from headrace.sql.physical import Mode
 
 
 def main() -> int:
@@ -25,7 +24,7 @@ def main() -> int:
     threading.Thread(target=_stop_when_orphaned, args=(sys.stdin.buffer,), daemon=True).start()
     app = open_app(order.sql_text, order.file, order.app, order.settings)
     topology = checked_topology(app, order.settings, order.source_partitions)
-    stages = app.stages(Mode(order.settings.mode))
+    stages = app.stages(order.settings.mode)
     factory = TaskFactory(stages, topology, task_settings(app, order.settings))
     return run_worker(worker_config(app, order), factory)
 

@@ -144,9 +144,9 @@ def local(
 def _run(app: App, settings: Settings, inputs: list[str], records: str | None, partitions: int | None) -> LocalResult:
     from headrace.agents.task import TaskStopped
     from headrace.app.inputs import envelopes_of_file, rows_of_file
-    from headrace.sql.physical import Mode, SourceInput
+    from headrace.sql.physical import SourceInput
 
-    stages = app.plan(Mode(settings.mode)).stages
+    stages = app.plan(settings.mode).stages
     sources = {s.input.source.name.lower(): s.input.source for s in stages if isinstance(s.input, SourceInput)}
     rows: dict[str, Any] = {}
     for each in inputs:

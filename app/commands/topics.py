@@ -12,7 +12,7 @@ from headrace.app.commands.sql import AppOption, ModeOption, SqlFile, load_app
 from headrace.app.errors import ExitCode, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import show_rows
-from headrace.app.settings import Mode
+from headrace.sql.physical import Mode
 
 if TYPE_CHECKING:
     from headrace.agents.topics import Cluster

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from headrace.app.errors import UsageError
-from headrace.app.settings import Changes, Guarantee, LogLevel, Mode, Settings, parse_duration
+from headrace.app.settings import Guarantee, LogLevel, Settings, parse_duration
 from headrace.app.settings_sources import load_settings, settings_as_given
+from headrace.sql.physical import Mode
+from headrace.sql.plan import Changes
 
 
 def load(tmp_path: Path, *, flags=None, sets=(), environ=None, file: str | None = None) -> Settings:
