@@ -72,6 +72,18 @@ def test_idle_partition_stops_holding_windows_open_after_the_timeout() -> None:
     assert emitted(task) == [(0, 1)]
 
 
+def test_partition_that_wakes_up_holds_windows_open_again() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200)
+    task.tick(0.0, [SECOND])
+    task.tick(30.0, [SECOND])
+    feed(task, SECOND, 300)
+    feed(task, FIRST, 1_500)
+    assert emitted(task) == []
+    feed(task, SECOND, 1_600)
+    assert emitted(task) == [(0, 2)]
+
+
 def test_partition_that_is_not_read_to_its_end_is_never_idle() -> None:
     task = open_task(MemoryStore())
     feed(task, FIRST, 200, 1_500)
