@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -19,14 +20,17 @@ def number(node: s.NumberLiteral) -> e.Expr:
     """Whole numbers are INT or BIGINT, with a point DECIMAL, with an exponent DOUBLE (as in PostgreSQL and Flink)."""
     text = node.text.lower()
     if "e" in text:
-        return e.Literal(float(text), t.DOUBLE)
+        double = float(text)
+        if math.isinf(double):
+            raise sql_error("the number does not fit DOUBLE", node.span)
+        return e.Literal(double, t.DOUBLE)
     value = Decimal(text)
     if "." in text:
         scale = len(text.split(".")[1])
         digits = max(len(value.as_tuple().digits), scale)
         if digits > t.MAX_PRECISION:
             raise sql_error(f"a number of more than {t.MAX_PRECISION} digits", node.span)
-        return e.Literal(value, t.Type(t.Kind.DECIMAL, digits, scale))
+        return e.Literal(value or value.copy_abs(), t.Type(t.Kind.DECIMAL, digits, scale))
     number = int(value)
     if values.INT_MIN <= number <= values.INT_MAX:
         return e.Literal(number, t.INT)

@@ -6,7 +6,7 @@ Every argument of every node is consumed or refused; nothing that a user wrote i
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from sqlglot import exp
@@ -18,6 +18,7 @@ EMIT_ARG = "headrace_emit"
 GROUPING_WINDOW_ARG = "headrace_window"
 _HELD = "held"
 
+MAX_DURATION_MS = 10**15
 _UNITS_MS = {
     "MILLISECOND": 1,
     "SECOND": 1_000,
@@ -67,8 +68,11 @@ def duration_ms(text: str, unit: str, span: Span) -> int:
         raise sql_error(f"`{unit}` is not a unit of time", span, did_you_mean(unit, _UNITS_MS))
     try:
         amount = Decimal(text) * _UNITS_MS[name]
-    except InvalidOperation:
+        is_usable = abs(amount) <= MAX_DURATION_MS
+    except ArithmeticError:
         raise sql_error(f"`{text}` is not an amount of time", span) from None
+    if not is_usable:
+        raise sql_error(f"`{text}` {unit} is longer than any duration", span)
     if amount != amount.to_integral_value():
         raise sql_error("durations have a resolution of one millisecond", span)
     return int(amount)

@@ -21,6 +21,7 @@ from headrace.sql.runtime.columns import DecodedColumn, conversion, json_type
 from headrace.sql.runtime.record_keys import KeyDecoder
 from headrace.sql.runtime.records import RecordBatch
 from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.runtime.values import EVENT_TIME_MAX, EVENT_TIME_MIN
 from headrace.sql.types import Kind
 
 
@@ -155,15 +156,15 @@ class SourceDecoder:
         return all(lowered.count(folded) == data.count(spelled) for spelled, folded in self._watched)
 
     def _times_of(self, batch: RecordBatch, rows: Sequence[Any]) -> Sequence[int] | None:
-        if self._time is None:
-            return batch.timestamps
-        times = list(map(attrgetter(self._time.attribute), rows))
-        if self._time_format is None:
-            return times
-        try:
-            return [self._time_format.parse(text) for text in times]
-        except RecordError:
-            return None
+        if self._time_format is not None and self._time is not None:
+            texts = map(attrgetter(self._time.attribute), rows)
+            try:
+                return [self._time_format.parse(text) for text in texts]
+            except RecordError:
+                return None
+        times = batch.timestamps if self._time is None else list(map(attrgetter(self._time.attribute), rows))
+        in_range = not times or (min(times) >= EVENT_TIME_MIN and max(times) <= EVENT_TIME_MAX)
+        return times if in_range else None
 
     # Each record by itself
 
@@ -248,12 +249,14 @@ class SourceDecoder:
             raise RecordError("type", f"column `{column.name}` ({column.type}): {error}") from None
 
     def _time_of(self, batch: RecordBatch, position: int, row: Any, faults: dict[str, RecordError]) -> int:
-        if self._time is None:
-            return batch.timestamps[position]
-        if self._time.name in faults:
+        if self._time is not None and self._time.name in faults:
             raise faults[self._time.name]
-        value = getattr(row, self._time.attribute)
-        return value if self._time_format is None else self._time_format.parse(value)
+        value: Any = batch.timestamps[position] if self._time is None else getattr(row, self._time.attribute)
+        if self._time_format is not None:
+            return self._time_format.parse(value)
+        if not EVENT_TIME_MIN <= value <= EVENT_TIME_MAX:
+            raise RecordError("overflow", f"the event time {value} is out of range")
+        return int(value)
 
     def _learn(self, seen: Seen) -> None:
         """Choose the decoder that would have taken these records."""

@@ -17,6 +17,8 @@ from headrace.sql.errors import RecordError
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 BIGINT_MIN, BIGINT_MAX = -(2**63), 2**63 - 1
+EVENT_TIME_MIN, EVENT_TIME_MAX = -(2**62), 2**62
+"""Room is left for windows, delays and the two infinities of watermarks."""
 DAY_MS = 86_400_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

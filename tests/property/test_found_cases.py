@@ -10,6 +10,7 @@ from tests.property.replay import Replay
 
 from headrace.app.application import App
 from headrace.app.local import LocalResult
+from headrace.sql.errors import SqlError
 from headrace.sql.physical import Mode
 
 SOURCE = "CREATE STREAM events (k VARCHAR, n BIGINT, d DECIMAL(12, 2), at TIMESTAMP, WATERMARK FOR at AS at);"
@@ -145,3 +146,46 @@ def test_a_deeply_nested_record_key_is_a_dead_letter() -> None:
     key = b'{"k":1,"m":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     result = app.local(records=[{"partition": 0, "key": key, "value": b'{"c":1}'}], partitions=1)
     assert [letter.kind for letter in result.dead_letters] == ["key"]
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("time", [2**63 - 1, 2**63 - 500, 2**62 + 1, -(2**62) - 1, -(2**63)])
+@pytest.mark.parametrize("type_", ["TIMESTAMP", "BIGINT"])
+def test_an_event_time_out_of_all_bounds_is_a_dead_letter(type_: str, time: int, mode: Mode) -> None:
+    sql = (
+        f"CREATE STREAM events (k VARCHAR, at {type_}, WATERMARK FOR at AS at - INTERVAL '1' SECOND);"
+        "CREATE TABLE w AS SELECT k, COUNT(*) AS c FROM events WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY k;"
+    )
+    result = local(sql, [{"k": "a", "at": at} for at in (1, 2, 3, time, 4, 5)], mode)
+    assert [letter.kind for letter in result.dead_letters] == ["overflow"]
+    assert [record.value for record in result.records] == [{"k": "a", "c": 5}]
+
+
+@pytest.mark.parametrize("time", [2**63 - 1, -(2**63)])
+def test_a_kafka_timestamp_out_of_all_bounds_is_a_dead_letter(time: int) -> None:
+    app = App(
+        "CREATE STREAM t (k VARCHAR);"
+        "CREATE TABLE w AS SELECT k, COUNT(*) AS c FROM t WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY k;"
+    )
+    records = [{"partition": 0, "value": {"k": "a"}, "timestamp": at} for at in (1, time, 2)]
+    result = app.local(records=records, partitions=1)
+    assert [letter.kind for letter in result.dead_letters] == ["overflow"]
+    assert [record.value for record in result.records] == [{"k": "a", "c": 2}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ELSE", "SELECT CAST(k AS DECIMAL(k)) FROM events", "SELECT k FROM GROUP ? k", "SELECT 1e400 AS v FROM events"]
+    + [f"SELECT at + INTERVAL '{amount}' SECOND AS v FROM events" for amount in ("NaN", "sNaN", "Infinity", "1e9999")]
+    + ["SELECT k, COUNT(*) AS c FROM events WINDOW TUMBLING (SIZE 1e9999999 SECONDS) GROUP BY k"]
+    + ["CREATE STREAM t (at VARCHAR) WITH (timestamp = 'at', timestamp_format = 'yyyy yyyy')"],
+)
+def test_a_text_that_cannot_be_meant_is_an_sql_error(text: str) -> None:
+    with pytest.raises(SqlError):
+        App(f"{SOURCE} {text};")
+
+
+@pytest.mark.filterwarnings("error::SyntaxWarning")
+def test_a_constant_that_is_asked_for_null_warns_nobody() -> None:
+    app = App(f"{SOURCE} CREATE STREAM q AS SELECT k FROM events WHERE 1 IS NOT NULL AND 'x' IS NULL OR k IS NULL;")
+    assert app.local(inputs={"events": [{"at": 0}]}).counts.emitted == 1
