@@ -4,7 +4,7 @@ Legitimate differences:
 - `/` of integers is DuckDB's `//`; x / 0.0 is infinite there, SQRT and LN outside of their domain no number:
   errors here (the generator writes them out).
 - Where an operand decides alone (AND, OR, CASE, COALESCE, IN, BETWEEN), each may leave the others unevaluated.
-- A NULL operand leaves the operands right of it unevaluated here; DuckDB evaluates them, and may fail.
+- A NULL operand leaves the operands right of it unevaluated here; in DuckDB a constant NULL leaves all others out.
 - CAST of a text to DATE takes a date alone; DuckDB also takes a time after it.
 - CAST of a text to an integer takes whole numbers alone, as PostgreSQL does; DuckDB rounds '2.5' (written out).
 - DECIMAL beyond 38 digits: DuckDB refuses the query, we round to what fits.
@@ -110,7 +110,7 @@ def assert_same(expression: Expr, row: dict[str, Any], ours_: Any, theirs_: Any)
     if theirs_ is UNKNOWN:
         event("DuckDB has no such DECIMAL")
     elif (ours_ is FAILED) != (theirs_ is FAILED):
-        allowed = expression.skips or (expression.shields and theirs_ is FAILED)
+        allowed = expression.skips or expression.shields
         assert allowed, (expression, row, ours_, theirs_)
         event("one of both left the failing operand out")
     else:
