@@ -147,7 +147,7 @@ class ExpressionBinder:
     def _bind_above(self, node: s.Expression, grouping: Grouping) -> e.Expr | None:
         """A key, window column or aggregate call, where the node is one; None to bind it by its parts."""
         match node:
-            case s.Name(qualifier=None) if grouping.window_columns and node.column.text.lower() in WINDOW_NAMES:
+            case s.Name() if grouping.window_columns and names_window(node, self._scope):
                 return grouping.window_columns[WINDOW_NAMES[node.column.text.lower()]]
             case s.FunctionCall() if node.name in _WINDOW_CALLS and grouping.window_columns:
                 return grouping.window_columns[_WINDOW_CALLS[node.name]]
@@ -155,7 +155,7 @@ class ExpressionBinder:
                 return grouping.call(self._plain.bind_aggregate(node))
         if not any(is_aggregate(part) for part in walk(node)) and not isinstance(node, s.Star):
             uses_window = grouping.window_columns and any(
-                isinstance(part, s.Name) and part.column.text.lower() in WINDOW_NAMES for part in walk(node)
+                isinstance(part, s.Name) and names_window(part, self._scope) for part in walk(node)
             )
             if not uses_window:
                 key = grouping.key_of(self._plain.bind(node))
@@ -276,6 +276,19 @@ class ExpressionBinder:
             near = _near(node.name, (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME))
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         return call(function, operands, node)
+
+
+def names_window(name: s.Name, scope: Scope) -> bool:
+    """Whether a name in a windowed query means the window's start or end. SqlError where it could be a column too."""
+    if name.qualifier is not None or name.column.text.lower() not in WINDOW_NAMES:
+        return False
+    if any(name.column.matches(column.name) for column in scope.columns):
+        raise sql_error(
+            f"`{name.column.text}` is a column and also the window's",
+            name.span,
+            f"`{scope.qualifiers[0]}.{name.column.text}` is the column",
+        )
+    return True
 
 
 def _near(name: str, known: Iterable[str]) -> str | None:

@@ -8,8 +8,10 @@ from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.binding import WINDOW_NAMES, ExpressionBinder, Grouping, Scope, is_aggregate, walk
+from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
 from headrace.sql.errors import Span, sql_error
+
+_WINDOW_COLUMNS = (p.WINDOW_START, p.WINDOW_END)
 
 
 def bind_select(
@@ -106,6 +108,8 @@ class _SelectGrouped:
             star = next(item for item in select.items if isinstance(item.expression, s.Star))
             raise sql_error("* does not go with GROUP BY", star.span, "name the keys and the aggregates")
         items = _select_items(select, self._scope, above)
+        if window is not None:
+            _check_key_names(select, items, {name for name, _ in keys})
         having = above.bind_predicate(select.having) if select.having is not None else None
         default = self._settings.get("emit") if window else None
         emit = select.emit or s.Emit(default or ("final" if window else "changes"))
@@ -124,20 +128,20 @@ class _SelectGrouped:
         select = self._select
         found = [clause for clause in (select.window, select.source.window) if clause is not None]
         rest: list[s.Expression] = []
-        names_window = False
+        is_named = False
         for item in select.group_by or ():
             match item:
                 case s.FunctionCall(name="TUMBLE"):
                     found.append(_tumble_call(item))
                 case s.FunctionCall(name="HOP" | "SESSION" | "CUMULATE"):
                     raise sql_error(f"{item.name} windows are not supported yet", item.span, "TUMBLE windows are")
-                case s.Name(qualifier=None) if found and item.column.text.lower() in WINDOW_NAMES:
-                    names_window = True
+                case s.Name() if found and names_window(item, self._scope):
+                    is_named = True
                 case _:
                     rest.append(item)
         if len(found) > 1:
             raise sql_error("a query has one window", found[1].span)
-        if select.source.window is not None and not names_window:
+        if select.source.window is not None and not is_named:
             raise sql_error("GROUP BY must name window_start or window_end", select.source.window.span)
         return (found[0] if found else None), rest
 
@@ -186,7 +190,9 @@ class _SelectGrouped:
                 raise sql_error(f"cannot group by {expr.type}", node.span)
             if all(expr != known for _, known in keys):
                 columns = {column.name for column in self._scope.columns}
-                name = expr.name if isinstance(expr, e.Column) else e.free_name(f"key_{len(keys)}", columns)
+                name = e.free_name(f"key_{len(keys)}", columns)
+                if isinstance(expr, e.Column) and expr.name not in _WINDOW_COLUMNS:
+                    name = expr.name
                 keys.append((name, expr))
         return tuple(keys)
 
@@ -203,6 +209,15 @@ class _SelectGrouped:
                 if candidate.alias is not None and item.column.matches(candidate.alias.text):
                     return candidate.expression
         return item
+
+
+def _check_key_names(select: s.Select, items: tuple[tuple[str, e.Expr], ...], keys: set[str]) -> None:
+    """The record key of a windowed row has the window beside the keys: none of them may be called like it."""
+    for item, (name, expr) in zip(select.items, items, strict=True):
+        if name in _WINDOW_COLUMNS and isinstance(expr, e.Column) and expr.name in keys:
+            raise sql_error(
+                f"the key `{name}` would be called like the window's", item.span, "give it an alias with AS"
+            )
 
 
 def _tumble_call(node: s.FunctionCall) -> s.WindowClause:

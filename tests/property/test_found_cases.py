@@ -189,3 +189,15 @@ def test_a_text_that_cannot_be_meant_is_an_sql_error(text: str) -> None:
 def test_a_constant_that_is_asked_for_null_warns_nobody() -> None:
     app = App(f"{SOURCE} CREATE STREAM q AS SELECT k FROM events WHERE 1 IS NOT NULL AND 'x' IS NULL OR k IS NULL;")
     assert app.local(inputs={"events": [{"at": 0}]}).counts.emitted == 1
+
+
+@pytest.mark.parametrize("mode", ["single", "partitioned"])
+def test_key_column_that_is_called_as_the_window_is_not_taken_for_it(mode: str) -> None:
+    app = App(
+        "CREATE STREAM s (window_start BIGINT, at TIMESTAMP, WATERMARK FOR at);"
+        "CREATE TABLE t AS SELECT s.window_start AS w, COUNT(*) AS n FROM s "
+        "GROUP BY s.window_start WINDOW TUMBLING (SIZE 1 MINUTE);"
+    )
+    rows = [{"window_start": 7, "at": 1}, {"window_start": 8, "at": 2}]
+    final = app.local({"s": rows}, mode=mode).final("t")
+    assert final == {(7, 0, 60_000): {"w": 7, "n": 1}, (8, 0, 60_000): {"w": 8, "n": 1}}

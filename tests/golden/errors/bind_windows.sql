@@ -22,3 +22,7 @@ CREATE TABLE per_second AS SELECT symbol, MAX(price) AS high FROM trades WINDOW 
 SELECT COUNT(*) FROM per_second WINDOW TUMBLING (high, 1m);
 CREATE TABLE changing AS SELECT symbol, COUNT(*) AS n FROM trades GROUP BY symbol;
 SELECT COUNT(*) FROM changing WINDOW TUMBLING (1m);
+CREATE STREAM both_windows (k VARCHAR, window_start BIGINT, at TIMESTAMP, WATERMARK FOR at);
+SELECT k, window_start, COUNT(*) AS n FROM both_windows GROUP BY k WINDOW TUMBLING (SIZE 1 MINUTE);
+SELECT k, COUNT(*) AS n FROM both_windows GROUP BY k, window_start WINDOW TUMBLING (SIZE 1 MINUTE);
+SELECT both_windows.window_start, COUNT(*) AS n FROM both_windows GROUP BY both_windows.window_start WINDOW TUMBLING (SIZE 1 MINUTE);
