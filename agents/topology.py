@@ -81,13 +81,6 @@ class Topology:
                 seen[topic] = None
         return tuple(seen)
 
-    def task_of(self, topic: str, partition: int) -> TaskSpec:
-        """The task that reads a partition; KeyError where none does."""
-        for task in self.tasks:
-            if (topic, partition) in task.inputs:
-                return task
-        raise KeyError((topic, partition))
-
 
 _UNLIMITED = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
 _LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from headrace.agents.topology import Topology, build_topology, source_topics
@@ -11,7 +10,7 @@ from headrace.app.errors import InputError
 from headrace.sql.binder import bind
 from headrace.sql.engine import CompiledStage
 from headrace.sql.errors import SqlError
-from headrace.sql.explain import explain_logical, explain_physical
+from headrace.sql.explain import ExplainStage, explain_logical, explain_physical
 from headrace.sql.parser import parse
 from headrace.sql.physical import Mode, PhysicalPlan
 from headrace.sql.plan import LogicalPlan
@@ -21,16 +20,8 @@ from headrace.sql.rewrites import rewrite
 if TYPE_CHECKING:
     from headrace.app.local import LocalResult
 
-DEFAULT_LOCAL_PARTITIONS = 4
-
-
-class ExplainStage(StrEnum):
-    """What `explain` shows."""
-
-    LOGICAL = "logical"
-    PHYSICAL = "physical"
-    TOPOLOGY = "topology"
-    CODE = "code"
+DEFAULT_PARTITIONS = 4
+"""Partitions of a source that declares none, where no topic tells."""
 
 
 class App:
@@ -96,7 +87,7 @@ class App:
                 return "\n\n".join(s.generated.text for s in self.stages(execution_mode).values())
 
     def _explain_topology(self, mode: Mode) -> str:
-        declared = dict.fromkeys(self.source_topics(), DEFAULT_LOCAL_PARTITIONS)
+        declared = dict.fromkeys(self.source_topics(), DEFAULT_PARTITIONS)
         for stage in self.plan(mode).stages:
             source = getattr(stage.input, "source", None)
             if source is not None and source.partitions is not None:

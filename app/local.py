@@ -13,6 +13,7 @@ from headrace.agents.partitioner import DefaultPartitioner
 from headrace.agents.tables import MemoryStore
 from headrace.agents.task import Task, TaskFactory, TaskSettings, TaskStopped
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, Topology
+from headrace.app.application import DEFAULT_PARTITIONS
 from headrace.app.errors import InputError
 from headrace.app.inputs import SourceRecord, records_of_envelopes, records_of_rows
 from headrace.app.keys import KeyReader
@@ -22,7 +23,6 @@ from headrace.sql.runtime.records import Headers, MemoryBatch, Output, Position,
 if TYPE_CHECKING:
     from headrace.app.application import App
 
-DEFAULT_PARTITIONS = 4
 CHUNK_RECORDS = 1_000
 """Input records between two commits."""
 

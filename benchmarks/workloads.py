@@ -8,7 +8,6 @@ from dataclasses import dataclass
 SYMBOLS = 200
 TRADERS = 50
 START_MS = 1_700_000_040_000  # a full minute
-PER_MINUTE = 60_000  # one record each millisecond
 
 TRADES = """\
 CREATE STREAM trades (trader_id VARCHAR, symbol VARCHAR {key}, price DOUBLE, quantity BIGINT, trade_time TIMESTAMP,

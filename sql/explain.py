@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 
 from headrace.sql import expressions as e
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.types import Kind
+
+
+class ExplainStage(StrEnum):
+    """The steps of compilation that can be shown."""
+
+    LOGICAL = "logical"
+    PHYSICAL = "physical"
+    TOPOLOGY = "topology"
+    CODE = "code"
 
 
 def show(expression: e.Expr) -> str:

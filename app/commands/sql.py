@@ -13,6 +13,7 @@ import typer
 from headrace.app.errors import ExitCode, InputError, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import is_terminal, progress, show_rows
+from headrace.sql.explain import ExplainStage
 
 if TYPE_CHECKING:
     from headrace.app.application import App
@@ -39,13 +40,6 @@ class Format(StrEnum):
     TABLE = "table"
 
 
-class Stage(StrEnum):
-    LOGICAL = "logical"
-    PHYSICAL = "physical"
-    TOPOLOGY = "topology"
-    CODE = "code"
-
-
 def register(cli: typer.Typer) -> None:
     cli.command()(check)
     cli.command()(explain)
@@ -64,7 +58,6 @@ def check(context: typer.Context, sql: SqlFile, app: AppOption = None) -> None:
     """Read, bind and plan an app: `ok` and a line per query, or every error with its place and a hint."""
     invocation: Invocation = context.obj
     loaded = load_app(sql, invocation.settings(app=app))
-    from headrace.app.application import ExplainStage
     from headrace.sql.physical import Mode
 
     loaded.stages(Mode.PARTITIONED)
@@ -86,8 +79,9 @@ def explain(
     context: typer.Context,
     sql: SqlFile,
     stage: Annotated[
-        Stage, typer.Option(help="The step to show: what queries compute, how they are cut, where they run, the code.")
-    ] = Stage.PHYSICAL,
+        ExplainStage,
+        typer.Option(help="The step to show: what queries compute, how they are cut, where they run, the code."),
+    ] = ExplainStage.PHYSICAL,
     mode: ModeOption = None,
     app: AppOption = None,
 ) -> None:
