@@ -71,10 +71,6 @@ class Committer:
         self.commits = 0
         self.commit_s = 0.0
 
-    @property
-    def in_flight(self) -> bool:
-        return self._lock.locked()
-
     async def commit(self, tasks: Collection[OpenTask]) -> bool:
         """Make durable what the tasks did since their last cut; whether there was anything.
 
