@@ -15,7 +15,7 @@ from headrace.sql.binding import Scope
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.operations import cast, coerce
 from headrace.sql.runtime.time_format import TimeFormat
-from headrace.sql.selects import bind_select
+from headrace.sql.selects import bind_select, is_grouped
 
 RESULT = "result"
 """The name of the sink of a bare SELECT: the terminal."""
@@ -176,6 +176,7 @@ class Binder:
         options = o.Options(statement.options, o.SINK_OPTIONS, "option")
         settings = self._with(options)
         node, quoted = self._bind_select(statement.query, settings)
+        _check_ttl(options, statement.query, node)
         name = statement.name.text
         grouped = p.aggregate_of(node) is not None
         kind = statement.kind if grouped else s.RelationKind.STREAM  # a table without a key is a stream, as in Flink
@@ -204,6 +205,7 @@ class Binder:
             options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         settings = self._with(options)
         node, _ = self._bind_select(statement.query, settings)
+        _check_ttl(options, statement.query, node)
         if _key(statement.target) in self._read:
             raise sql_error("a query cannot write what it reads", statement.span)
         node = _as_declared(node, wanted, statement)
@@ -256,6 +258,20 @@ class Binder:
                 f"reading `{relation.name}`, which several queries write, is not supported yet", reference.span
             )
         raise sql_error("reading a table with a primary key is not supported yet", reference.span)
+
+
+def _check_ttl(options: o.Options, select: s.Select, node: p.Node) -> None:
+    """A `ttl` of the query's own: refused where it would do nothing. One that was SET is for the queries it fits."""
+    if "ttl" not in options:
+        return
+    aggregate = p.aggregate_of(node) if is_grouped(select) else None
+    span = options.entry("ttl").span
+    if aggregate is None:
+        raise sql_error("`ttl` needs GROUP BY: a query that does not group keeps no state", span)
+    if aggregate.window is not None:
+        raise sql_error("`ttl` does not go with a window: its state is freed when it closes", span)
+    if aggregate.emit is s.Emit.FINAL:
+        raise sql_error("`ttl` does not go with EMIT FINAL: what ends before the run does would never be seen", span)
 
 
 def _check_topic_name(topic: str, span: Span) -> None:

@@ -18,6 +18,7 @@ from headrace.sql.plan import Query
 from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.decoder import Decoded, SourceDecoder
 from headrace.sql.runtime.execution import QueryErrors, Rows, StageExecution
+from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.state import AggregationState, GroupedState, WindowedState
@@ -71,8 +72,13 @@ class CompiledStage:
         states: dict[int, AggregationState] = {}
         for (operator, _), codec in zip(self.generated.accumulators, self._codecs, strict=True):
             own = store if operator.form is not ph.Form.PARTIAL else None
-            kind = GroupedState if operator.window is None else WindowedState
-            states[operator.number] = kind(codec, own, operator.number, live.get(operator.number, 0))
+            number, stored = operator.number, live.get(operator.number, 0)
+            if operator.window is not None:
+                states[number] = WindowedState(codec, own, number, stored)
+            elif operator.ttl_ms is not None:
+                states[number] = ExpiringState(codec, own, number, stored, operator.ttl_ms)
+            else:
+                states[number] = GroupedState(codec, own, number, stored)
         sinks = [SinkBuffer(query.sink.topic) for query in self.generated.sinks]
         exchanges = [
             ExchangeBuffer(

@@ -117,7 +117,8 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
             lines.append(f"{indent}Project {_items(node.items)}")
         case p.Aggregate():
             lines.append(f"{indent}Aggregate {_aggregate(node.keys, node.calls)}")
-            lines.append(f"{indent}  {_emit(node.window, final=node.emit == 'final', changes=node.changes)}")
+            emit = _emit(node.window, node.ttl_ms, final=node.emit == "final", changes=node.changes)
+            lines.append(f"{indent}  {emit}")
     _logical(node.input, depth + 1, lines, names, top=False)
 
 
@@ -136,9 +137,13 @@ def _aggregate(keys: tuple[tuple[str, e.Expr], ...], calls: tuple[tuple[str, e.A
     return f"by ({_items(keys)}): {', '.join(f'{show_call(call)} AS {name}' for name, call in calls)}"
 
 
-def _emit(window: p.Tumbling | None, *, final: bool, changes: p.Changes) -> str:
+def _emit(window: p.Tumbling | None, ttl_ms: int | None, *, final: bool, changes: p.Changes) -> str:
     shape = f"tumbling {window.size_ms} ms, grace {window.grace_ms} ms" if window else "no window"
-    return f"{shape}; emit {'final' if final else f'changes ({changes})'}"
+    return f"{shape}{_ttl(ttl_ms)}; emit {'final' if final else f'changes ({changes})'}"
+
+
+def _ttl(ttl_ms: int | None) -> str:
+    return f", ttl {ttl_ms} ms" if ttl_ms is not None else ""
 
 
 # Physical plan
@@ -173,11 +178,13 @@ def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}Project {_items(operator.items)}")
         case ph.AggregateOp():
             lines.append(f"{indent}Aggregate ({operator.form}) {_aggregate(operator.keys, operator.calls)}")
-            lines.append(f"{indent}  {_emit(operator.window, final=operator.final, changes=operator.changes)}")
+            emit = _emit(operator.window, operator.ttl_ms, final=operator.final, changes=operator.changes)
+            lines.append(f"{indent}  {emit}")
         case ph.SinkOp(query=query):
             lines.append(f"{indent}Sink {query.sink.kind} {query.sink.topic} ({query.name})")
         case ph.RowsToExchange():
-            lines.append(f"{indent}Send rows to stage {operator.exchange.stage}, key ({_items(operator.keys)})")
+            to = f"stage {operator.exchange.stage}, key ({_items(operator.keys)}){_ttl(operator.ttl_ms)}"
+            lines.append(f"{indent}Send rows to {to}")
             if operator.operands:
                 lines.append(f"{indent}  with {_items(operator.operands)}")
         case ph.PartialsToExchange():

@@ -26,9 +26,9 @@ SOURCE_OPTIONS = (
 )
 SINK_OPTIONS = (
     *("topic", "format", "key_format", "partitions", "replicas", "retention", "key_in_value"),
-    *("timestamp_format", "changes", "on_error", "late", "connector"),
+    *("timestamp_format", "changes", "ttl", "on_error", "late", "connector"),
 )
-SETTINGS = ("emit", "changes", "on_error", "late", "start_from", "parallelism", "idle_timeout")
+SETTINGS = ("emit", "changes", "ttl", "on_error", "late", "start_from", "parallelism", "idle_timeout")
 _VALUES = {
     "format": ("json",),
     "key_format": ("kafka", "json"),
@@ -101,8 +101,8 @@ def check_value(key: str, entry: syntax.Option) -> None:
         raise sql_error(f"`{entry.key}` takes a number from 1", entry.value_span)
     if key == "start_from":
         start_from(entry.value, entry.value_span)
-    if key == "idle_timeout":
-        duration_ms(entry.value, entry.value_span)
+    if key in ("idle_timeout", "ttl") and duration_ms(entry.value, entry.value_span) <= 0:
+        raise sql_error(f"`{entry.key}` is longer than nothing", entry.value_span)
     if key in ("topic", "timestamp") and not entry.value:
         raise sql_error(f"`{entry.key}` is empty", entry.value_span)
 

@@ -50,6 +50,7 @@ class AggregateOp:
     calls: tuple[tuple[str, AggregateCall], ...]
     final: bool
     changes: p.Changes
+    ttl_ms: int | None
     form: Form
     number: int
     query: p.Query
@@ -70,6 +71,7 @@ class RowsToExchange:
     keys: tuple[tuple[str, Expr], ...]
     operands: tuple[tuple[str, Expr], ...]
     window: p.Tumbling | None
+    ttl_ms: int | None
     ordered: bool
     """The order of rows crosses with them (FIRST_VALUE, LAST_VALUE)."""
     query: p.Query

@@ -120,6 +120,8 @@ class Aggregate:
     calls: tuple[tuple[str, AggregateCall], ...]
     emit: Emit
     changes: Changes
+    ttl_ms: int | None
+    """How long after its newest row a group goes on; None: for ever, or until its window closes."""
 
     @property
     def columns(self) -> tuple[Column, ...]:

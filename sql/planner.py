@@ -112,6 +112,7 @@ class _Planner:
             calls,
             node.emit is Emit.FINAL,
             node.changes,
+            node.ttl_ms,
             form,
             number,
             self._first_query(node),
@@ -121,7 +122,8 @@ class _Planner:
     def _across(self, node: p.Aggregate, sender: str) -> ph.Operator:
         """An aggregation whose rows must first be brought together, through a repartition topic to their own stage."""
         stage = self._stage_name(node)
-        partials = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST
+        merged = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST
+        partials = merged and node.ttl_ms is None  # a partial aggregate does not say where its rows pause
         exchange = ph.Exchange(stage, partials)
         key_columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in node.keys)
         bound_keys: tuple[tuple[str, Expr], ...] = tuple((column.name, column) for column in key_columns)
@@ -147,7 +149,7 @@ class _Planner:
         complete = self._aggregate(node, ph.Form.COMPLETE, bound_keys, tuple(calls), stage, keyed)
         self._stages.insert(position, ph.Stage(stage, ph.ExchangeInput(exchange, sender, rows, ordered), (complete,)))
         sent = tuple((column.name, operand) for operand, column in operands.items())
-        return ph.RowsToExchange(exchange, node.keys, sent, node.window, ordered, self._first_query(node))
+        return ph.RowsToExchange(exchange, node.keys, sent, node.window, node.ttl_ms, ordered, self._first_query(node))
 
 
 def is_ordered(calls: tuple[tuple[str, AggregateCall], ...]) -> bool:

@@ -10,6 +10,7 @@ from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
 from headrace.sql.errors import Span, sql_error
+from headrace.sql.options import duration_ms
 
 _WINDOW_COLUMNS = (p.WINDOW_START, p.WINDOW_END)
 
@@ -21,7 +22,7 @@ def bind_select(
     if select.where is not None:
         node = p.Filter(node, ExpressionBinder(scope).bind_predicate(select.where))
     quoted = frozenset(item.alias.text for item in select.items if item.alias is not None and item.alias.quoted)
-    if _is_grouped(select):
+    if is_grouped(select):
         return _SelectGrouped(select, node, scope, settings).bind(), quoted
     if select.having is not None:
         raise sql_error("HAVING needs GROUP BY", select.having.span)
@@ -38,7 +39,8 @@ def bind_select(
     return p.Project(node, items), quoted
 
 
-def _is_grouped(select: s.Select) -> bool:
+def is_grouped(select: s.Select) -> bool:
+    """Whether a query groups its rows."""
     return select.group_by is not None or any(
         is_aggregate(part) for item in select.items for part in walk(item.expression)
     )
@@ -113,6 +115,7 @@ class _SelectGrouped:
         having = above.bind_predicate(select.having) if select.having is not None else None
         default = self._settings.get("emit") if window else None
         emit = select.emit or s.Emit(default or ("final" if window else "changes"))
+        ttl = self._settings.get("ttl")
         aggregate = p.Aggregate(
             self._node,
             keys,
@@ -120,6 +123,7 @@ class _SelectGrouped:
             tuple((name, call) for call, name in grouping.calls.items()),
             emit,
             p.Changes(self._settings.get("changes", p.Changes.EVERY)),
+            duration_ms(ttl, select.span) if ttl and window is None and emit is s.Emit.CHANGES else None,
         )
         return p.Project(p.Filter(aggregate, having) if having is not None else aggregate, items)
 

@@ -75,7 +75,7 @@ class Accumulators:
             for item in self.fields
             if item.kind == "sum" and item.operand is not None and item.operand.type.kind in integers
         )
-        return AccumulatorCodec(self.struct, self.key_type, totals)
+        return AccumulatorCodec(self.struct, self.key_type, totals, self.flags)
 
     def field(self, kind: str, operand: Expr | None) -> AccumulatorField | None:
         if kind == "count" and operand is not None and not operand.nullable:

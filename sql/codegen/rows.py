@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from headrace.sql import physical as ph
@@ -187,7 +187,8 @@ class RowWriter:
                 function.line(f"rows.late(records, {self._query(operator.query)})")
             with function.block("else:"):
                 self._append_exchange(function, operator, row)
-        else:
+            return
+        with self._unless_too_old(function, operator, row):
             self._append_exchange(function, operator, row)
 
     def _append_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
@@ -223,6 +224,21 @@ class RowWriter:
         code = end.format(window.size_ms)
         return f"{code} + {allowance} <= {row.newest}" if allowance else f"{code} <= {row.newest}"
 
+    @contextmanager
+    def _unless_too_old(
+        self, function: FunctionWriter, operator: ph.AggregateOp | ph.RowsToExchange, row: Row
+    ) -> Iterator[None]:
+        """A row of the source finds its group only while that cannot have been deleted (see ExpiringState)."""
+        if operator.ttl_ms is None or row.newest is None:
+            yield
+            return
+        assert isinstance(self._input, ph.SourceInput)
+        allowance = operator.ttl_ms + self._input.source.event_time.delay_ms
+        with function.block(f"if {row.time} + {allowance} < {row.newest}:"):
+            function.line(f"rows.too_old(records, {self._query(operator.query)})")
+        with function.block("else:"):
+            yield
+
     def _key_values(self, function: FunctionWriter, keys: tuple[tuple[str, Expr], ...], row: Row) -> list[str]:
         """Code of each part of a grouping key, in its canonical form, without side effects."""
         writer = self._writer(function, row)
@@ -242,8 +258,9 @@ class RowWriter:
         number = operator.number
         function.line(f"# {describe(operator)}")
         if operator.window is None:
-            self._open_groups(function, number, "load")
-            self._update(function, operator, row, None)
+            self._open_groups(function, operator, "load")
+            with self._unless_too_old(function, operator, row):
+                self._update(function, operator, row, None)
             return
         size = operator.window.size_ms
         end = safe_name(f"end_{number}", function.taken)
@@ -274,10 +291,12 @@ class RowWriter:
         with function.block("else:"):
             yield
 
-    def _open_groups(self, function: FunctionWriter, number: int, miss: str) -> None:
+    def _open_groups(self, function: FunctionWriter, operator: ph.AggregateOp, miss: str) -> None:
+        number = operator.number
+        owner = f"groups_{number}" if operator.ttl_ms is None else f"task.states[{number}]"
         function.setup(f"groups_{number} = task.states[{number}].groups")
         function.setup(f"get_{number} = groups_{number}.cache.get")
-        function.setup(f"{miss}_{number} = groups_{number}.{miss}")
+        function.setup(f"{miss}_{number} = {owner}.{miss}")
         function.setup(f"dirty_{number} = groups_{number}.dirty")
 
     def _open_pane(self, function: FunctionWriter, number: int, end: str, miss: str) -> None:
@@ -303,8 +322,12 @@ class RowWriter:
             key = whole
         order = f"({', '.join(row.order)})"
         function.line(f"acc = get_{number}({key})")
-        with function.block("if acc is None:"):
-            function.line(f"acc = load_{number}({key})")
+        if operator.ttl_ms is None:
+            with function.block("if acc is None:"):
+                function.line(f"acc = load_{number}({key})")
+        else:
+            with function.block(f"if acc is None or acc.time + {operator.ttl_ms} < {row.time}:"):
+                function.line(f"acc = load_{number}({key}, {row.time})")
         for item in accumulators.fields:
             if item.operand is None:
                 for line in update_lines(item, "", order):
@@ -348,12 +371,11 @@ class RowWriter:
         return operands
 
     def merge(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        number = operator.number
         accumulators = self.accumulators[id(operator)]
         self.names.bind("decimal_add", decimal_add)
         end = "end" if operator.window is not None else None
         if end is None:
-            self._open_groups(function, number, "adopt")
+            self._open_groups(function, operator, "adopt")
         with function.block(f"for key, {'end, ' if end else ''}partial in rows:"):
             function.line(f"# {describe(operator)}")
             if end is None:
@@ -387,19 +409,13 @@ class RowWriter:
     ) -> None:
         """The group's row for the consumers of an aggregation; an error above it keeps the state."""
         accumulators = self.accumulators[id(operator)]
-        columns: dict[str, Variable] = {}
-        group_keys: list[tuple[str, Variable, Type]] = []
-        for (name, expr), code in zip(operator.keys, keys, strict=True):
-            columns[name] = Variable(code, expr.nullable)
-            group_keys.append((name, columns[name], expr.type))
-        size = 0
-        if operator.window is not None and end is not None:
-            size = operator.window.size_ms
-            columns[p.WINDOW_START] = Variable(f"({end} - {size})", False)
+        group = _group(operator, keys, key, end)
+        columns = {name: variable for name, variable, _ in group.keys}
+        if end is not None:
+            columns[p.WINDOW_START] = Variable(f"({end} - {group.size_ms})", False)
             columns[p.WINDOW_END] = Variable(end, False)
         final_window = operator.final and end is not None
         time = f"{end} - 1" if final_window else "acc.time"
-        group = Group(tuple(group_keys), key, end, size, not operator.final)
         encode = self.names.bind("encode_key", encode_key)
         wanted = {column.name for consumer in operator.consumers for column in ph.needed(consumer)}
         results = [(name, call) for name, call in operator.calls if name in wanted]
@@ -422,6 +438,26 @@ class RowWriter:
         with function.block("except RecordError as error:"):
             self._reject_result(function, query, group)
 
+    def tables(self, operator: ph.AggregateOp) -> list[ph.SinkOp]:
+        """The tables that hold the rows of an aggregation."""
+        sinks = (sink for sink, _ in reached(operator.consumers, filtered=False))
+        return [sink for sink in sinks if sink.query.sink.kind is RelationKind.TABLE]
+
+    def tombstones(self, function: FunctionWriter, operator: ph.AggregateOp, keys: list[str], key: str) -> None:
+        """Take the row of the group `acc` back from every table where it is out."""
+        row = Row({}, "acc.time", ("acc.time", "b''", "0"), None, _group(operator, keys, key, None))
+        for sink in self.tables(operator):
+            with ExitStack() as blocks:
+                if id(sink) in self._flags:
+                    blocks.enter_context(function.block(f"if acc.{self._flags[id(sink)]}:"))
+                if not may_fail(sink):
+                    self._append_sink(function, sink, row, "None")
+                    continue
+                with function.block("try:"):
+                    self._append_sink(function, sink, row, "None")
+                with function.block("except RecordError:"):
+                    function.line("pass  # a row that has no key was never out")
+
     def _results_may_fail(self, operator: ph.AggregateOp) -> bool:
         sums = any(call.function.name in ("SUM", "AVG") for _, call in operator.calls)
         return sums or any(may_fail(consumer) for consumer in operator.consumers)
@@ -433,3 +469,12 @@ class RowWriter:
                 return name
         count = sum(isinstance(value, QueryErrors) for value in self.names.bound.values())
         return self.names.bind(f"query_{count}", errors)
+
+
+def _group(operator: ph.AggregateOp, keys: list[str], key: str, end: str | None) -> Group:
+    """The group of an aggregation whose key stands in variables."""
+    parts = tuple(
+        (name, Variable(code, expr.nullable), expr.type) for (name, expr), code in zip(operator.keys, keys, strict=True)
+    )
+    size_ms = operator.window.size_ms if operator.window is not None and end is not None else 0
+    return Group(parts, key, end, size_ms, not operator.final)

@@ -182,6 +182,9 @@ class _StageWriter:
         if not operator.final and operator.changes is p.Changes.LATEST:
             doc = "Emit the newest row of each changed group of"
             self._emitting(operator, f"changes_{number}(task)", doc, self._latest_loop)
+        if operator.ttl_ms is not None:
+            doc = "Delete the groups that no row came for in time, of"
+            self._emitting(operator, f"expire_{number}(task, watermark)", doc, self._expire_loop)
 
     def _emitting(self, operator: ph.AggregateOp, signature: str, doc: str, loop: Any) -> None:
         function = FunctionWriter(signature, f"{doc} {purpose(operator)}.")
@@ -192,13 +195,16 @@ class _StageWriter:
     def _each(self, function: FunctionWriter, operator: ph.AggregateOp, entries: str, end: str | None) -> None:
         """Results of (key, acc) entries."""
         with function.block(f"for key, acc in {entries}:"):
-            if len(operator.keys) == 1:
-                keys = ["key"]
-            else:
-                keys = [safe_name(name, function.taken) for name, _ in operator.keys]
-                if keys and operator.form is not ph.Form.PARTIAL:
-                    function.line(f"{tuple_text(keys)} = key")
-            self._rows.results(function, operator, keys, "key", end)
+            self._rows.results(function, operator, self._keys(function, operator), "key", end)
+
+    def _keys(self, function: FunctionWriter, operator: ph.AggregateOp) -> list[str]:
+        """The parts of `key`, as variables."""
+        if len(operator.keys) == 1:
+            return ["key"]
+        keys = [safe_name(name, function.taken) for name, _ in operator.keys]
+        if keys and operator.form is not ph.Form.PARTIAL:
+            function.line(f"{tuple_text(keys)} = key")
+        return keys
 
     def _drain_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
         if operator.window is None:
@@ -221,6 +227,15 @@ class _StageWriter:
 
     def _finish_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
         self._each(function, operator, f"task.states[{operator.number}].groups.load_all()", None)
+
+    def _expire_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
+        expiring = f"task.states[{operator.number}].expire(watermark)"
+        if not self._rows.tables(operator):
+            with function.block(f"for _ in {expiring}:"):
+                function.line("pass  # rows of a stream stay")
+            return
+        with function.block(f"for key, acc in {expiring}:"):
+            self._rows.tombstones(function, operator, self._keys(function, operator), "key")
 
     def _latest_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
         if operator.window is None:
@@ -248,6 +263,8 @@ class _StageWriter:
                 case ph.AggregateOp(window=p.Tumbling() as window):
                     behind += window.grace_ms
                     function.line(f"close_{operator.number}(task, earlier(watermark, {behind}))")
+                case ph.AggregateOp(ttl_ms=int()):
+                    function.line(f"expire_{operator.number}(task, earlier(watermark, {behind}))")
                 case ph.AggregateOp(final=True):
                     with function.block("if watermark == END and not task.finished:"):
                         function.line(f"finish_{operator.number}(task)")

@@ -48,12 +48,12 @@ def needs_of(operator: ph.Operator) -> frozenset[str]:
         case ph.SinkOp():
             needs |= {"keys", "headers"}
         case ph.AggregateOp():
-            if operator.window is not None:
+            if operator.window is not None or operator.ttl_ms is not None:
                 needs.add("newest")
             if any(_is_ordered(call.function.name) for _, call in operator.calls):
                 needs.add("offsets")
         case ph.RowsToExchange():
-            if operator.window is not None:
+            if operator.window is not None or operator.ttl_ms is not None:
                 needs.add("newest")
             if operator.ordered:
                 needs.add("offsets")
@@ -109,7 +109,8 @@ def purpose(operator: ph.Operator) -> str:
 def describe(operator: ph.AggregateOp) -> str:
     by = ", ".join(comment(name) for name, _ in operator.keys) or "everything"
     window = f", tumbling {operator.window.size_ms} ms" if operator.window else ""
-    return f"{operator.form.value} aggregate by {by}{window}"
+    ttl = f", ttl {operator.ttl_ms} ms" if operator.ttl_ms is not None else ""
+    return f"{operator.form.value} aggregate by {by}{window}{ttl}"
 
 
 def comment(text: str) -> str:

@@ -18,10 +18,10 @@ class AccumulatorCodec:
     """Bytes of the groups of one aggregation.
 
     `totals` are the fields of integer sums: exact without bound, so one beyond 64 bits is stored as its decimal text,
-    which a decoder that is not strict takes for the number it is.
+    which a decoder that is not strict takes for the number it is. `flags` are the fields that say whether a row is out.
     """
 
-    def __init__(self, struct: type, key_type: Any, totals: tuple[str, ...]) -> None:
+    def __init__(self, struct: type, key_type: Any, totals: tuple[str, ...], flags: tuple[str, ...] = ()) -> None:
         self.new = struct
         self.struct = struct
         self._encode = msgspec.msgpack.Encoder().encode
@@ -29,6 +29,11 @@ class AccumulatorCodec:
         self.encode_key = encode_key
         self.decode_key = msgspec.msgpack.Decoder(key_type).decode
         self._totals = totals
+        self._flags = flags
+
+    def renew(self, state: State) -> State:
+        """A state for the group to begin anew with: empty, but it knows which of its rows are out."""
+        return self.new(**{flag: getattr(state, flag) for flag in self._flags})
 
     def encode(self, state: State) -> bytes:
         try:

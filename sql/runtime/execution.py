@@ -82,7 +82,12 @@ class Rows:
 
     def late(self, reader: Iterator[Any], query: QueryErrors) -> None:
         """The row read last came after its window had closed."""
-        self._execution.late(self.batch, self.position(reader), query)
+        self._execution.late(self.batch, self.position(reader), query, "the record came after its window had closed")
+
+    def too_old(self, reader: Iterator[Any], query: QueryErrors) -> None:
+        """The row read last came after its group may have been deleted."""
+        cause = "the record is older than its partition's watermark by more than the ttl"
+        self._execution.late(self.batch, self.position(reader), query, cause)
 
 
 class StageExecution:
@@ -131,10 +136,11 @@ class StageExecution:
         """A row came for a window that is closed here, though it was not late where it was read."""
         self.query(query.name).late_after_idle += 1
 
-    def late(self, batch: RecordBatch, position: int, query: QueryErrors) -> None:
+    def late(self, batch: RecordBatch, position: int, query: QueryErrors, cause: str) -> None:
+        """A record comes too late for a query, which counts it and takes nothing from it."""
         self.query(query.name).late += 1
         if query.late is Late.DEAD_LETTER:
-            self._dead_letter(batch, position, query.name, "late", "the record came after its window had closed")
+            self._dead_letter(batch, position, query.name, "late", cause)
 
     def reject_result(self, query: QueryErrors, group: dict[str, Any], error: RecordError) -> None:
         """A result row cannot be made: it becomes a dead letter that holds its group; the state is kept."""

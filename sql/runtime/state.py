@@ -6,8 +6,13 @@ the encoded grouping key. So the windows of an aggregation lie in the store in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import chain, islice
+from math import ceil
+from sys import getsizeof
 from typing import Any, Protocol
+
+import msgspec
 
 from headrace.sql.runtime.records import Change, Store
 from headrace.sql.runtime.watermarks import START
@@ -17,11 +22,19 @@ Key = Any
 State = Any
 """The accumulators of one group: a generated Struct."""
 
+SLOT_BYTES = 56
+"""What a dict takes for an entry, when it is neither just grown nor full."""
+MEASURED = 64
+"""One in so many of the groups that a cut writes is measured: enough for a mean, and cheap."""
+
 
 class StateCodec(Protocol):
     """Bytes of grouping keys and of accumulators; generated for each aggregation."""
 
     def new(self) -> State: ...
+    def renew(self, state: State) -> State:
+        """A state for the group to begin anew with: empty, but it knows which of its rows are out."""
+
     def encode_key(self, key: Key) -> bytes: ...
     def decode_key(self, data: bytes) -> Key: ...
     def encode(self, state: State) -> bytes: ...
@@ -52,13 +65,25 @@ def _nulls_last(key: Key) -> list[tuple[bool, Any]]:
     return [(part is None, 0 if part is None else part) for part in parts]
 
 
+def memory_of(value: Any) -> int:
+    """Bytes that a grouping key or a state takes in memory, with all that it refers to."""
+    own = getsizeof(value)
+    if isinstance(value, msgspec.Struct):
+        return own + sum(map(memory_of, msgspec.structs.astuple(value)))
+    return own + sum(map(memory_of, value)) if isinstance(value, (tuple, set)) else own
+
+
 class Groups:
     """The groups of an aggregation (of one window, where it has windows).
 
-    Generated code reads `cache`, calls `load` on a miss and puts every state it changed into `dirty`.
+    Generated code reads `cache`, calls `load` on a miss and puts every state it changed into `dirty`. A group that is
+    not dirty and whose last cut is in the store may be evicted: it is loaded again.
     """
 
-    __slots__ = ("_codec", "_fresh", "_prefix", "_store", "_stored", "cache", "dirty", "live")
+    __slots__ = (
+        *("_bytes", "_codec", "_cut", "_deleted", "_fresh", "_prefix", "_store", "_stored", "_unapplied"),
+        *("cache", "dirty", "live"),
+    )
 
     def __init__(self, codec: StateCodec, store: Store | None, prefix: bytes, *, stored: bool) -> None:
         self.cache: dict[Key, State] = {}
@@ -66,6 +91,10 @@ class Groups:
         self.live = 0
         """Groups that the store holds after the last cut."""
         self._fresh: set[Key] = set()  # groups that no cut has written yet
+        self._deleted: dict[Key, None] = {}  # groups that the next cut deletes from the store, in order
+        self._unapplied: dict[Key, None] = {}  # groups that the last cut deleted: the store may not know it yet
+        self._cut: dict[Key, State] = {}  # what the last cut wrote
+        self._bytes = 0.0  # mean memory of a group
         self._codec = codec
         self._store = store
         self._prefix = prefix
@@ -74,7 +103,10 @@ class Groups:
     def load(self, key: Key) -> State:
         """The state of a group that is not in the cache: from the store, or new."""
         state: State | None = None
-        if self._stored and self._store is not None:
+        if key in self._deleted:
+            del self._deleted[key]  # the next cut writes over what the store has
+            state = self._codec.new()
+        elif self._stored and self._store is not None and key not in self._unapplied:
             data = self._store.get(self._prefix + self._codec.encode_key(key))
             if data is not None:
                 state = self._codec.decode(data)
@@ -94,14 +126,67 @@ class Groups:
         self._fresh.add(key)
         return None
 
+    def renew(self, key: Key) -> State:
+        """Begin a cached group anew: nothing of what it holds counts any more."""
+        state = self.cache[key] = self._codec.renew(self.cache[key])
+        return state
+
+    def delete(self, key: Key) -> None:
+        """Forget a group; the next cut deletes it from the store."""
+        self.cache.pop(key, None)
+        self.dirty.pop(key, None)
+        if key in self._fresh:
+            self._fresh.remove(key)
+        else:
+            self._deleted[key] = None
+
+    @property
+    def pending(self) -> int:
+        """Changes for the next cut."""
+        return len(self.dirty) + len(self._deleted)
+
     def cut(self) -> Iterator[Change]:
         """Changes of the store since the last cut. Afterwards nothing is dirty."""
         encode_key, encode, prefix = self._codec.encode_key, self._codec.encode, self._prefix
+        for key in self._deleted:
+            yield prefix + encode_key(key), None
         for key, state in self.dirty.items():
             yield prefix + encode_key(key), encode(state)
-        self.live += len(self._fresh)
+        self._measure()
+        self.live += len(self._fresh) - len(self._deleted)
         self._fresh.clear()
-        self.dirty.clear()
+        self._unapplied, self._deleted = self._deleted, {}
+        self._cut, self.dirty = self.dirty, {}
+
+    def _measure(self) -> None:
+        for key, state in islice(self.dirty.items(), 0, None, MEASURED):
+            size = memory_of(key) + memory_of(state)
+            self._bytes += (size - self._bytes) / 16 if self._bytes else size
+
+    @property
+    def clean_bytes(self) -> int:
+        """Memory of the cached groups that have not changed since the last cut, by estimate.
+
+        Partial aggregates, which are stored nowhere, must not be evicted.
+        """
+        if self._store is None:
+            return 0
+        return int((len(self.cache) - len(self.dirty)) * (SLOT_BYTES + self._bytes))
+
+    def evict(self, size: int) -> None:
+        """Forget clean groups that take so many bytes, first those whose last change is the longest ago.
+
+        Only between the end of a commit and the next cut, when the store has everything that was cut.
+        """
+        cache, dirty = self.cache, self.dirty
+        for key in self._cut:
+            if key in cache:
+                cache[key] = cache.pop(key)
+        self._cut = {}
+        clean = (key for key in cache if key not in dirty)
+        for key in list(islice(clean, ceil(size / (SLOT_BYTES + self._bytes)))):
+            del cache[key]
+        self._stored = True
 
     def take_dirty(self) -> list[tuple[Key, State]]:
         """Groups changed since the last cut (for `changes = 'latest'`); they stay dirty."""
@@ -115,27 +200,40 @@ class Groups:
         self._fresh.clear()
         return drained
 
-    def load_all(self) -> list[tuple[Key, State]]:
-        """Every group, in key order."""
-        self._load_stored()
-        return [(key, self.cache[key]) for key in in_key_order(list(self.cache))]
+    def load_all(self) -> Iterator[tuple[Key, State]]:
+        """Every group, in key order; those that are not in the cache are decoded one at a time."""
+        cache, decode = self.cache, self._codec.decode
+        stored = {key: data for key, data in map(self._uncached, self._scan()) if data is not None}
+        for key in in_key_order([*cache, *stored]):
+            yield key, cache[key] if key in cache else decode(stored[key])
 
-    def _load_stored(self) -> None:
+    def stored(self, position: bytes, most: int) -> tuple[list[tuple[Key, State]], bytes | None]:
+        """Groups that are in the store alone, out of the next entries from a position on (at first empty), and the
+        position behind them; None at the end.
+        """
+        entries = list(islice(self._scan(position), most))
+        behind = entries[-1][0] + b"\0" if len(entries) == most else None
+        found = ((key, data) for key, data in map(self._uncached, entries) if data is not None)
+        return [(key, self._codec.decode(data)) for key, data in found], behind
+
+    def _scan(self, position: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Entries of the store, where it may hold groups that are not in the cache."""
         if self._stored and self._store is not None:
-            decode_key, decode, start = self._codec.decode_key, self._codec.decode, len(self._prefix)
-            for data, value in self._store.scan(self._prefix, following(self._prefix)):
-                key = decode_key(data[start:])
-                if key not in self.cache:
-                    self.cache[key] = decode(value)
-            self._stored = False
+            yield from self._store.scan(max(position, self._prefix), following(self._prefix))
+
+    def _uncached(self, entry: tuple[bytes, bytes]) -> tuple[Key, bytes | None]:
+        """The group of an entry, and its state where only the store has it."""
+        data, value = entry
+        key = self._codec.decode_key(data[len(self._prefix) :])
+        is_outdated = key in self.cache or key in self._deleted or key in self._unapplied
+        return key, None if is_outdated else value
 
     def tombstones(self) -> Iterator[Change]:
         """Deletions of every group that a cut has written."""
         prefix, encode_key, fresh = self._prefix, self._codec.encode_key, self._fresh
-        self._load_stored()
-        for key in self.cache:
-            if key not in fresh:
-                yield prefix + encode_key(key), None
+        cached = (prefix + encode_key(key) for key in self.cache if key not in fresh)
+        for data in dict.fromkeys(chain(cached, (data for data, _ in self._scan()))):
+            yield data, None
 
 
 class GroupedState:
@@ -151,7 +249,11 @@ class GroupedState:
 
     @property
     def pending(self) -> int:
-        return len(self.groups.dirty)
+        return self.groups.pending
+
+    @property
+    def caches(self) -> Collection[Groups]:
+        return (self.groups,)
 
     def cut(self) -> Iterator[Change]:
         return self.groups.cut()
@@ -208,7 +310,11 @@ class WindowedState:
 
     @property
     def pending(self) -> int:
-        return len(self._closed) + sum(len(pane.dirty) for pane in self.panes.values())
+        return len(self._closed) + sum(pane.pending for pane in self.panes.values())
+
+    @property
+    def caches(self) -> Collection[Groups]:
+        return self.panes.values()
 
     def cut(self) -> Iterator[Change]:
         closed, self._closed = self._closed, []

@@ -149,8 +149,10 @@ def _events(draw: st.DrawFn, around_ms: int, *, keyed: bool) -> EventRecord:
 
 
 @st.composite
-def layouts(draw: st.DrawFn, *, keyed: bool, most: int = 40) -> Layout:
-    """Records spread over one to four partitions. `keyed`: equal keys stand in one partition."""
+def layouts(draw: st.DrawFn, *, keyed: bool, together: bool = False, most: int = 40) -> Layout:
+    """Records spread over one to four partitions. `keyed`: equal keys stand in one partition, and some of them in the
+    record key; `together`: equal keys stand in one partition, whether anything says so or not.
+    """
     partitions: list[list[EventRecord]] = [[] for _ in range(draw(st.integers(1, 4)))]
     least = draw(st.sampled_from((0, most // 2, most)))
     steps = draw(st.lists(_PROGRESS, min_size=least, max_size=most))
@@ -158,7 +160,7 @@ def layouts(draw: st.DrawFn, *, keyed: bool, most: int = 40) -> Layout:
     for step in steps:
         around_ms += step
         record = draw(_events(around_ms, keyed=keyed))
-        if keyed:
+        if keyed or together:
             value = None if record.row is None else record.row["k"]
             number = crc32(repr(value).encode()) % len(partitions)
         else:
@@ -278,6 +280,7 @@ class GroupedQuery:
     window: Window | None
     final: bool
     latest: bool
+    ttl_ms: int | None = None
 
     @property
     def columns(self) -> frozenset[str]:
@@ -315,9 +318,10 @@ class GroupedQuery:
         group = f" GROUP BY {', '.join(term.sql for term in self.keys)}" if self.keys else ""
         having = f" HAVING {self.having.sql}" if self.having else ""
         changes = "latest" if self.latest else "every"
+        ttl = f", ttl = '{self.ttl_ms}ms'" if self.ttl_ms is not None else ""
         emit = "FINAL" if self.final else "CHANGES"
         return (
-            f"CREATE TABLE {SINK} WITH (changes = '{changes}') AS "
+            f"CREATE TABLE {SINK} WITH (changes = '{changes}'{ttl}) AS "
             f"SELECT {', '.join(items)} FROM {TOPIC}{where}{window}{group}{having} EMIT {emit};"
         )
 
@@ -402,6 +406,17 @@ def grouped_apps(draw: st.DrawFn) -> AppCase:
         source = replace(source, delay_ms=0)
     sink = Sink(SINK, "final" if query.final else "table", query.doubles)
     return AppCase(source, query.sql(), (sink,), query)
+
+
+@st.composite
+def expiring_apps(draw: st.DrawFn) -> AppCase:
+    """Tables with a ttl whose groups have `k` in their key."""
+    source = draw(SOURCES)
+    query = draw(grouped_queries(keyed=True))
+    aggregates = tuple(term for term in query.aggregates if term.changes) or AGGREGATES[:1]
+    ttl_ms = draw(st.sampled_from((500, 1_000, 3_000, 10_000)))
+    query = replace(query, aggregates=aggregates, window=None, final=False, ttl_ms=ttl_ms)
+    return AppCase(source, query.sql(), (Sink(SINK, "table", query.doubles),), query)
 
 
 @st.composite

@@ -6,15 +6,17 @@ restart forgets the rest. At least once: outputs are seen at once, and a restart
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
 from tests.property.generators import TOPIC, Layout, Schedule, Step
 
+from headrace.agents.caches import trim_caches
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import Task, TaskFactory, TaskSettings
+from headrace.agents.task import CHECKPOINT_KEY, Checkpoint, Task, TaskFactory, TaskSettings
 from headrace.agents.topology import TaskId, TopicKind
 from headrace.app.application import App
 from headrace.sql.physical import Mode, SourceInput
@@ -44,12 +46,20 @@ class Replay:
     """An app's tasks over a fixed source."""
 
     def __init__(
-        self, app: App, mode: Mode, layout: Layout, parallelism: int, guarantee: Guarantee = Guarantee.EXACTLY_ONCE
+        self,
+        app: App,
+        mode: Mode,
+        layout: Layout,
+        parallelism: int,
+        guarantee: Guarantee = Guarantee.EXACTLY_ONCE,
+        cache_bytes: int | None = None,
     ) -> None:
+        """`cache_bytes` is what each commit leaves in the cache; None: everything."""
         topics = {stage.input.source.topic for stage in app.plan(mode).stages if isinstance(stage.input, SourceInput)}
         assert topics == {TOPIC}
         topology = app.topology(mode, {TOPIC: len(layout)}, parallelism)
         self._guarantee = guarantee
+        self._cache_bytes = cache_bytes
         self._specs = {spec.id: spec for spec in topology.tasks}
         self._factory = TaskFactory(app.stages(mode), topology, TaskSettings(float("inf"), continue_when_lost=False))
         self._stores = {id_: MemoryStore() for id_ in self._specs}
@@ -70,6 +80,11 @@ class Replay:
     def emitted(self) -> list[Emitted]:
         """Records for users, in the order in which they were given out."""
         return self._emitted
+
+    @property
+    def stored(self) -> dict[TaskId, dict[bytes, bytes]]:
+        """What the changelog of each task adds up to."""
+        return {id_: dict(store.scan(b"", b"\xff" * 2)) for id_, store in self._stores.items()}
 
     @property
     def late(self) -> int:
@@ -125,6 +140,15 @@ class Replay:
             if cut.changelog:
                 store = self._stores[task_id]
                 store.apply(cut.changelog, (store.position or 0) + len(cut.changelog))
+                self._check_live(task_id)
+            if self._cache_bytes is not None:
+                trim_caches([self._tasks[task_id]], self._cache_bytes)
+
+    def _check_live(self, task_id: TaskId) -> None:
+        """The checkpoint counts the entries beside it, for a restore to check."""
+        stored = dict(self._stores[task_id].scan(b"", b"\xff" * 2))
+        checkpoint = msgspec.json.decode(stored.pop(CHECKPOINT_KEY), type=Checkpoint)
+        assert Counter(key[0] for key in stored) == +Counter(checkpoint.live)
 
     def restart(self, which: int | None) -> None:
         """Drop all tasks, or one, and open them again from what was committed."""

@@ -108,7 +108,25 @@ def test_member_with_another_plan_is_refused_and_gets_nothing() -> None:
 
 
 def test_member_data_survives_the_wire_and_foreign_data_is_a_member_without_a_plan() -> None:
-    member = Member("a", "p", 7, frozenset({TaskId("x-y", 3)}), frozenset({TaskId("z", 0)}))
+    member = Member(
+        "a", "p", 7, frozenset({TaskId("x-y", 3)}), frozenset({TaskId("z", 0)}), "me", frozenset({"me", "other"})
+    )
     assert read_member("a", member_data(member)) == member
     assert read_member("a", b"\x00\x01").plan_version == ""
     assert read_member("a", None).plan_version == ""
+
+
+def test_workers_that_some_member_knew_and_that_are_not_there_any_more_are_gone() -> None:
+    known = frozenset({"w0", "w1", "w2"})
+    members = [Member("a", "p", worker="w0", known=known), Member("b", "p", worker="w3")]
+    assignment = assign(members, [TaskId("all", 0)])
+    assert assignment.workers == {"w0", "w3"}
+    assert assignment.gone == {"w1", "w2"}
+
+
+def test_worker_that_is_back_under_another_member_id_is_not_gone() -> None:
+    members = [
+        Member("a", "p", worker="w0", known=frozenset({"w0", "w1"})),
+        Member("new", "p", worker="w1", known=frozenset()),
+    ]
+    assert assign(members, [TaskId("all", 0)]).gone == frozenset()

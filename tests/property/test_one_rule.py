@@ -17,13 +17,14 @@ from tests.property.generators import (
     AppCase,
     Layout,
     Schedule,
+    expiring_apps,
     grouped_apps,
     layouts,
     rows_in_order,
     schedules,
 )
 from tests.property.replay import Emitted, Guarantee, Replay
-from tests.property.results import Run, assert_same_sinks, bad_records, bad_results
+from tests.property.results import Run, assert_same_sinks, bad_records, bad_results, final_contents, same_row
 
 from headrace.app.application import App
 from headrace.app.inputs import SourceRecord
@@ -48,8 +49,9 @@ def replayed(
     parallelism: int,
     schedule: Schedule,
     guarantee: Guarantee = Guarantee.EXACTLY_ONCE,
+    cache_bytes: int | None = None,
 ) -> Replay:
-    replay = Replay(compiled(case.sql), mode, layout, parallelism, guarantee)
+    replay = Replay(compiled(case.sql), mode, layout, parallelism, guarantee, cache_bytes)
     replay.run(schedule)
     return replay
 
@@ -94,6 +96,59 @@ def test_result_is_the_same_however_often_workers_restart(
     for mode, schedule in ((Mode.SINGLE, one), (Mode.PARTITIONED, other)):
         found = replayed(case, mode, layout, parallelism, schedule)
         assert_same(case, reference, found)
+
+
+@settings(max_examples=EXAMPLES * 2)
+@given(
+    runs(APPS), st.sampled_from(list(Mode)), st.sampled_from(PARALLELISM), schedules(restarts=True), st.integers(0, 999)
+)
+def test_result_and_state_are_the_same_however_little_of_the_state_is_cached(
+    run: tuple[AppCase, Layout], mode: Mode, parallelism: int, schedule: Schedule, cache_bytes: int
+) -> None:
+    case, layout = run
+    reference = replayed(case, mode, layout, parallelism, schedule)
+    found = replayed(case, mode, layout, parallelism, schedule, cache_bytes=cache_bytes)
+    assert found.emitted == reference.emitted
+    assert found.stored == reference.stored
+
+
+@st.composite
+def expiring_runs(draw: st.DrawFn) -> tuple[AppCase, Layout]:
+    """All rows of a group in one partition: how partitions interleave must not show where it pauses."""
+    case = draw(expiring_apps())
+    return case, draw(layouts(keyed=case.source.keyed, together=True))
+
+
+@settings(max_examples=EXAMPLES * 3)
+@given(
+    expiring_runs(),
+    st.sampled_from(PARALLELISM),
+    schedules(restarts=True),
+    schedules(restarts=True),
+    st.none() | st.integers(0, 999),
+)
+def test_table_with_a_ttl_is_the_same_but_for_ended_groups_that_a_finite_run_leaves(
+    run: tuple[AppCase, Layout], parallelism: int, one: Schedule, other: Schedule, cache_bytes: int | None
+) -> None:
+    case, layout = run
+    (sink,) = case.sinks
+    assert case.query is not None
+    assert case.query.ttl_ms is not None
+    times = (case.source.time_of(record) for records in layout for record in records)
+    newest = max((time for time in times if time is not None), default=0)
+    reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
+    expected = final_contents(reference.emitted, sink)
+    for mode, schedule in ((Mode.SINGLE, one), (Mode.PARTITIONED, other)):
+        replay = replayed(case, mode, layout, parallelism, schedule, cache_bytes=cache_bytes)
+        found = final_contents(replay.emitted, sink)
+        assert bad_records(replay) == bad_records(reference)
+        for key in expected.keys() | found.keys():
+            if key in expected and key in found:
+                assert same_row(expected[key][0], found[key][0]), (key, expected[key], found[key])
+                assert expected[key][1] == found[key][1]
+            else:
+                _, last = expected.get(key) or found[key]
+                assert last == 0 or last + 2 * case.query.ttl_ms < newest, "only an ended group may be gone"
 
 
 @given(runs(grouped_apps()), schedules(restarts=True))

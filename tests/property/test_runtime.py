@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
@@ -16,9 +17,10 @@ from headrace.agents.tables import MemoryStore
 from headrace.app.application import App
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime.codec import AccumulatorCodec, Block, encode_key
+from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.outputs import BLOCK_BYTES, BLOCK_ROWS, ExchangeBuffer
-from headrace.sql.runtime.records import Output
-from headrace.sql.runtime.state import GroupedState, WindowedState, ordered_bytes
+from headrace.sql.runtime.records import Change, Output
+from headrace.sql.runtime.state import GroupedState, Groups, WindowedState, in_key_order, ordered_bytes
 from headrace.sql.runtime.time_format import TimeFormat
 from headrace.sql.runtime.values import iso_date, iso_timestamp, parse_iso_date, parse_iso_timestamp
 from headrace.sql.runtime.watermarks import END, START, Watermarks
@@ -177,30 +179,36 @@ def _value_or_refusal(attempt: Callable[[], Any]) -> None:
 
 
 class _Sum(msgspec.Struct, array_like=True):
-    """A state as generated code defines them: an integer sum and a set."""
+    """A state as generated code defines them: an integer sum, a set, and the newest event time."""
 
     total: int = 0
     names: set[str] = msgspec.field(default_factory=set)
+    time: int = START
 
 
 _KEYS = st.sampled_from((None, "a", "b", "null", "ß"))
 _AMOUNTS = st.sampled_from((0, 1, -1, 2**62, 2**63, -(2**63), 2**64, 10**30))
-_ADD = st.tuples(st.just("add"), _KEYS, _AMOUNTS, st.integers(-2, 2))
-_ADOPT = st.tuples(st.just("adopt"), _KEYS, _AMOUNTS, st.integers(-2, 2))
-_CUT = st.tuples(st.just("cut"), st.none(), st.just(0), st.just(0))
-_REOPEN = st.tuples(st.just("reopen"), st.none(), st.just(0), st.just(0))
-_CLOSE = st.tuples(st.just("close"), st.none(), st.just(0), st.integers(-2, 2))
-_LOAD = st.tuples(st.just("load"), st.none(), st.just(0), st.just(0))
-Action = tuple[str, Any, int, int]
-Model = dict[int, dict[Any, tuple[int, frozenset[str]]]]
-"""Window's end → key → what its state must be."""
+_SMALL = st.integers(-2, 2)
+
+
+def _step(action: str, *operands: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.tuples(st.just(action), *operands)
+
+
+_ADD = _step("add", _KEYS, _AMOUNTS, _SMALL)
+_ADOPT = _step("adopt", _KEYS, _AMOUNTS, _SMALL)
+_COMMIT = _step("cut") | _step("applied") | _step("evict", st.integers(0, 1_000))
+_REOPEN = _step("reopen")
+Contents = dict[Any, tuple[int, frozenset[str]]]
+"""Key → what the state of its group must be."""
+State = GroupedState | WindowedState
 
 
 def codec() -> AccumulatorCodec:
     return AccumulatorCodec(_Sum, str | None, ("total",))
 
 
-def _accumulate(groups: Any, action: str, key: Any, amount: int) -> None:
+def _accumulate(groups: Groups, action: str, key: Any, amount: int) -> None:
     """What generated code does for a row, or for a partial aggregate."""
     state = groups.cache.get(key)
     if action == "add":
@@ -216,36 +224,70 @@ def _accumulate(groups: Any, action: str, key: Any, amount: int) -> None:
     groups.dirty[key] = state
 
 
-def _expect(model: dict[Any, tuple[int, frozenset[str]]], key: Any, amount: int) -> None:
+def _expect(model: Contents, key: Any, amount: int) -> None:
     total, names = model.get(key, (0, frozenset()))
     model[key] = (total + amount, names | {str(amount)})
 
 
-def _contents(entries: Sequence[tuple[Any, Any]]) -> dict[Any, tuple[int, frozenset[str]]]:
-    assert len(dict(entries)) == len(entries)
-    return {key: (state.total, frozenset(state.names)) for key, state in entries}
+def _contents(entries: Iterable[tuple[Any, Any]]) -> Contents:
+    listed = list(entries)
+    assert len(dict(listed)) == len(listed)
+    return {key: (state.total, frozenset(state.names)) for key, state in listed}
+
+
+class Commits:
+    """The commits of one state: a cut is on its way for a while before the store has it, and rows come meanwhile.
+
+    Whatever is committed, the store holds as many entries as the state says.
+    """
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.live = 0
+        self.contents: Any = {}
+        """What the store has to hold, by a model."""
+        self._under_way: tuple[list[Change], int, Any] | None = None
+
+    def step(self, action: str, state: State, model: Any, size: int = 0) -> None:
+        if action == "cut":
+            self.step("applied", state, model)
+            changes = list(state.cut())
+            assert state.pending == 0
+            self._under_way = changes, state.live, deepcopy(model)
+            return
+        if self._under_way is not None:
+            changes, self.live, self.contents = self._under_way
+            self.store.apply(changes, 0)
+            self._under_way = None
+        assert sum(1 for _ in self.store.scan(b"", b"\xff")) == self.live
+        if action == "evict":
+            for groups in state.caches:
+                groups.evict(size)
+
+    def reopened(self) -> tuple[int, Any]:
+        """How many groups a new state finds, and what is in them; a cut that was on its way is lost."""
+        self._under_way = None
+        return self.live, deepcopy(self.contents)
 
 
 @settings(max_examples=EXAMPLES * 3)
-@given(st.lists(st.one_of(_ADD, _ADD, _ADOPT, _CUT, _REOPEN, _LOAD)))
-def test_groups_hold_what_a_dict_holds_however_often_they_are_cut_and_reopened(actions: list[Action]) -> None:
-    store = MemoryStore()
-    state = GroupedState(codec(), store, 3, 0)
-    model: dict[Any, tuple[int, frozenset[str]]] = {}
-    committed = dict(model)
-    live = 0
-    for action, key, amount, _ in actions:
+@given(st.lists(st.one_of(_ADD, _ADD, _ADOPT, _COMMIT, _REOPEN, _step("load"))))
+def test_groups_hold_what_a_dict_holds_however_they_are_cut_evicted_and_reopened(steps: list[tuple[Any, ...]]) -> None:
+    commits = Commits()
+    state = GroupedState(codec(), commits.store, 3, 0)
+    model: Contents = {}
+    for action, *operands in steps:
         match action:
-            case "cut":
-                store.apply(state.cut(), 0)
-                committed, live = dict(model), state.live
-                assert live == len(model)
-                assert state.pending == 0
+            case "cut" | "applied" | "evict":
+                commits.step(action, state, model, *operands)
+                assert action != "cut" or state.live == len(model)
             case "reopen":
-                state, model = GroupedState(codec(), store, 3, live), dict(committed)
+                live, model = commits.reopened()
+                state = GroupedState(codec(), commits.store, 3, live)
             case "load":
                 assert _contents(state.groups.load_all()) == model
             case _:
+                key, amount, _ = operands
                 _accumulate(state.groups, action, key, amount)
                 _expect(model, key, amount)
                 assert state.groups.cache[key].total == model[key][0]
@@ -253,30 +295,100 @@ def test_groups_hold_what_a_dict_holds_however_often_they_are_cut_and_reopened(a
 
 
 @settings(max_examples=EXAMPLES * 3)
-@given(st.lists(st.one_of(_ADD, _ADD, _ADD, _ADOPT, _CUT, _REOPEN, _CLOSE)))
-def test_windows_hold_what_a_dict_holds_however_often_they_are_cut_and_reopened(actions: list[Action]) -> None:
-    store = MemoryStore()
-    state = WindowedState(codec(), store, 7, 0)
-    model: Model = {}
-    committed: Model = {}
-    live = 0
-    for action, key, amount, end in actions:
+@given(st.lists(st.one_of(_ADD, _ADD, _ADD, _ADOPT, _COMMIT, _REOPEN, _step("close", _SMALL))))
+def test_windows_hold_what_a_dict_holds_however_they_are_cut_evicted_and_reopened(steps: list[tuple[Any, ...]]) -> None:
+    commits = Commits()
+    state = WindowedState(codec(), commits.store, 7, 0)
+    model: dict[int, Contents] = {}
+    for action, *operands in steps:
         match action:
-            case "cut":
-                store.apply(state.cut(), 0)
-                committed, live = {e: dict(groups) for e, groups in model.items()}, state.live
-                assert live == sum(map(len, model.values()))
-                assert sum(1 for _ in store.scan(b"", b"\xff")) == live, "state of a closed window is freed"
+            case "cut" | "applied" | "evict":
+                commits.step(action, state, model, *operands)
+                assert action != "cut" or state.live == sum(map(len, model.values()))
             case "reopen":
-                state = WindowedState(codec(), store, 7, live)
-                model = {e: dict(groups) for e, groups in committed.items()}
+                live, model = commits.reopened()
+                state = WindowedState(codec(), commits.store, 7, live)
             case "close":
-                closed = [(e, _contents(pane.load_all())) for e, pane in state.close(end)]
-                assert closed == [(e, model.pop(e)) for e in sorted(model) if e <= end]
+                (until,) = operands
+                closed = [(end, _contents(pane.load_all())) for end, pane in state.close(until)]
+                assert closed == [(end, model.pop(end)) for end in sorted(model) if end <= until]
             case _:
+                key, amount, end = operands
                 _accumulate(state.open(end), action, key, amount)
                 _expect(model.setdefault(end, {}), key, amount)
-    assert [(e, _contents(pane.load_all())) for e, pane in state.close(100)] == sorted(model.items())
+    assert [(end, _contents(pane.load_all())) for end, pane in state.close(100)] == sorted(model.items())
+
+
+@given(st.sets(st.text(max_size=3) | st.none()), st.integers(0, 2_000))
+def test_closing_gives_groups_in_key_order_wherever_they_are(keys: set[str | None], evicted: int) -> None:
+    commits = Commits()
+    state = WindowedState(codec(), commits.store, 0, 0)
+    for key in keys:
+        _accumulate(state.open(10), "add", key, 1)
+    commits.step("cut", state, {10: dict.fromkeys(keys)})
+    commits.step("evict", state, None, evicted)
+    closed = [key for _, pane in state.close(10) for key, _ in pane.load_all()]
+    assert closed == in_key_order(list(keys))
+
+
+TTL_MS = 8
+_ROW = _step("add", st.sampled_from((None, "a")), _AMOUNTS, st.integers(-TTL_MS, 3 * TTL_MS))
+_PASS = _step("watermark", st.sampled_from((0, 1, TTL_MS, 3 * TTL_MS, 6 * TTL_MS)))
+
+
+@settings(max_examples=EXAMPLES * 5)
+@given(st.integers(0, 30).flatmap(lambda n: st.lists(st.one_of(_ROW, _PASS, _COMMIT, _REOPEN), min_size=n)))
+def test_deleting_groups_after_two_ttl_changes_no_result(steps: list[tuple[Any, ...]]) -> None:
+    """Against a model that begins groups anew after a pause and never deletes one."""
+    commits = Commits()
+
+    def opened(live: int) -> ExpiringState:
+        return ExpiringState(codec(), commits.store, 3, live, TTL_MS)
+
+    state = opened(0)
+    model: dict[Any, _Sum] = {}
+    gone: set[Any] = set()
+    watermark = 0
+
+    def expire() -> None:
+        for key, found in state.expire(watermark):
+            assert key not in gone, "a group is deleted once"
+            assert model[key].time + 2 * TTL_MS < watermark
+            assert found == model[key]
+            gone.add(key)
+
+    for action, *operands in steps:
+        match action:
+            case "cut" | "applied" | "evict":
+                commits.step(action, state, (model, gone, watermark), *operands)
+                assert action != "cut" or state.live == len(model.keys() - gone)
+            case "reopen":
+                live, known = commits.reopened()
+                model, gone, watermark = known or ({}, set(), 0)
+                state = opened(live)
+            case "watermark":
+                watermark += operands[0]
+                expire()
+            case _:
+                key, amount, ahead = operands
+                time = watermark + ahead
+                acc = state.groups.cache.get(key)
+                if acc is None or acc.time + TTL_MS < time:
+                    acc = state.load(key, time)
+                if key not in model or model[key].time + TTL_MS < time:
+                    model[key] = _Sum()
+                gone.discard(key)
+                for each in (acc, model[key]):
+                    each.total += amount
+                    each.names.add(str(amount))
+                    each.time = max(each.time, time)
+                state.groups.dirty[key] = acc
+                assert acc == model[key]
+    present = {key: found for key, found in model.items() if key not in gone}
+    assert dict(state.groups.load_all()) == present
+    watermark += 4 * TTL_MS
+    expire()
+    assert {key for key, found in model.items() if found.time + 2 * TTL_MS < watermark} == gone
 
 
 # Exchanges

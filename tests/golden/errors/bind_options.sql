@@ -22,3 +22,7 @@ SET 'on_error' = 'ignore';
 SET 'idle_timeout' = 'soon';
 CREATE STREAM t11 (a INT) WITH (start_from = 'yesterday');
 CREATE STREAM t12 (a INT) WITH (retention = '7d', changes = 'latest');
+CREATE TABLE ttl1 WITH (ttl = '1h') AS SELECT a FROM t;
+CREATE TABLE ttl2 WITH (ttl = '1h') AS SELECT a, COUNT(*) AS n FROM t WINDOW TUMBLING (SIZE 1 MINUTE) GROUP BY a;
+CREATE TABLE ttl3 WITH (ttl = '1h') AS SELECT a, COUNT(*) AS n FROM t GROUP BY a EMIT FINAL;
+CREATE TABLE ttl4 WITH (ttl = '0s') AS SELECT a, COUNT(*) AS n FROM t GROUP BY a;
