@@ -1,18 +1,20 @@
 """Which member of the group runs which task: a pure function, and the Faust assignor that wraps it.
 
-Every member says in its JoinGroup data which plan it runs, which tasks it owns and whose state its disk holds. The
-leader gives each stage's tasks out evenly, to their owners as far as that is even. An app in mode single has one task,
-so one member gets everything and the others stand by.
+Every member says in its JoinGroup data which plan it runs, which tasks it owns, whose state its disk holds, its own
+name and the names of the members it knew. The leader gives each stage's tasks out evenly, to their owners as far as
+that is even, and has those fenced that are gone. An app in mode single has one task, so one member gets everything and
+the others stand by.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import structlog
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from faust.assignor import PartitionAssignor
@@ -23,7 +25,7 @@ from headrace.sql.runtime.records import TopicPartition
 
 log = structlog.get_logger(__name__)
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class Member:
     owned: frozenset[TaskId] = frozenset()
     held: frozenset[TaskId] = frozenset()
     """Tasks of which the member's state directory has something, from an earlier life."""
+    worker: str = ""
+    """Name of the worker, which outlives its process."""
+    known: frozenset[str] = frozenset()
+    """Workers that were members in the generation before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,21 @@ class Assignment:
 
     tasks: Mapping[str, frozenset[TaskId]]
     refused: Mapping[str, str] = field(default_factory=dict)
+    workers: frozenset[str] = frozenset()
+    """All members."""
+    gone: frozenset[str] = frozenset()
+    """Workers that were members and are not any more."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the leader tells one member besides its partitions."""
+
+    refused: str = ""
+    """Why the member may not take part."""
+    workers: list[str] = []
+    """All members."""
+    fence: list[str] = []
+    """Workers that are gone, which this member is to fence."""
 
 
 def assign(members: Sequence[Member], tasks: Iterable[TaskId]) -> Assignment:
@@ -61,7 +82,9 @@ def assign(members: Sequence[Member], tasks: Iterable[TaskId]) -> Assignment:
     given: dict[str, set[TaskId]] = {member.id: set() for member in eligible}
     for _, stage_tasks in sorted(_by_stage(tasks).items()):
         _give_stage(sorted(stage_tasks), owners, given)
-    return Assignment({id_: frozenset(mine) for id_, mine in given.items()}, refused)
+    workers = frozenset(m.worker for m in members if m.worker)
+    gone = frozenset(worker for m in members for worker in m.known) - workers
+    return Assignment({id_: frozenset(mine) for id_, mine in given.items()}, refused, workers, gone)
 
 
 def _plan_of_group(members: Sequence[Member]) -> str:
@@ -76,7 +99,8 @@ def _plan_of_group(members: Sequence[Member]) -> str:
 def _refusal(member: Member, plan_version: str) -> str:
     return (
         f"the group runs plan {plan_version}, this worker was started with plan {member.plan_version or 'unknown'}: "
-        "a changed query, mode or parallelism needs `headrace reset`, after the other workers are stopped"
+        "a changed query, mode or parallelism needs `headrace reset`, after the other workers are stopped; a changed "
+        "guarantee only that they are stopped"
     )
 
 
@@ -125,6 +149,8 @@ def member_data(member: Member) -> bytes:
             "generation": member.generation,
             "owned": sorted((t.stage, t.partition) for t in member.owned),
             "held": sorted((t.stage, t.partition) for t in member.held),
+            "worker": member.worker,
+            "known": sorted(member.known),
         }
     ).encode()
 
@@ -139,6 +165,8 @@ def read_member(member_id: str, data: bytes | None) -> Member:
             int(fields["generation"]),
             frozenset(TaskId(stage, partition) for stage, partition in fields["owned"]),
             frozenset(TaskId(stage, partition) for stage, partition in fields["held"]),
+            str(fields["worker"]),
+            frozenset(map(str, fields["known"])),
         )
     except (ValueError, KeyError, TypeError):
         return Member(member_id, "")
@@ -151,17 +179,17 @@ class TaskAssignor(PartitionAssignor):
         self,
         app: Any,
         topology: Topology,
-        owned: Callable[[], Collection[TaskId]],
-        held: Callable[[], Collection[TaskId]],
+        me: Callable[[], Member],
         refuse: Callable[[str], None],
     ) -> None:
-        """`owned` and `held` are asked at each join; `refuse` is told, in the consumer's thread, why we are out."""
+        """`me` is asked at each join; `refuse` is told, in the consumer's thread, why we are out."""
         super().__init__(app)
         self._topology = topology
-        self._owned = owned
-        self._held = held
+        self._me = me
         self._refuse = refuse
         self._inputs = {spec.id: spec.inputs for spec in topology.tasks}
+        self.verdict = Verdict()
+        """What the leader said last."""
 
     @property
     def name(self) -> str:
@@ -172,9 +200,8 @@ class TaskAssignor(PartitionAssignor):
         return PROTOCOL_VERSION
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        generation = self.app.consumer_generation_id
-        member = Member("", self._topology.plan_version, generation, frozenset(self._owned()), frozenset(self._held()))
-        return ConsumerProtocolMemberMetadata(self.version, list(topics), member_data(member))
+        me = replace(self._me(), generation=self.app.consumer_generation_id, known=frozenset(self.verdict.workers))
+        return ConsumerProtocolMemberMetadata(self.version, list(topics), member_data(me))
 
     def assign(
         self, cluster: Any, member_metadata: Mapping[str, ConsumerProtocolMemberMetadata]
@@ -182,10 +209,15 @@ class TaskAssignor(PartitionAssignor):
         members = [read_member(id_, metadata.user_data) for id_, metadata in member_metadata.items()]
         assignment = assign(members, self._inputs)
         self._warn_of_growth(cluster)
+        first = min(assignment.tasks)
         return {
             member.id: _protocol_assignment(
                 [partition for task in assignment.tasks.get(member.id, ()) for partition in self._inputs[task]],
-                assignment.refused.get(member.id, ""),
+                Verdict(
+                    assignment.refused.get(member.id, ""),
+                    sorted(assignment.workers),
+                    sorted(assignment.gone) if member.id == first else [],
+                ),
             )
             for member in members
         }
@@ -204,8 +236,9 @@ class TaskAssignor(PartitionAssignor):
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         self._active_tps = {TP(*partition) for partition in assignment.partitions()}
-        if assignment.user_data:
-            self._refuse(assignment.user_data.decode())
+        self.verdict = msgspec.json.decode(assignment.user_data or b"{}", type=Verdict)
+        if self.verdict.refused:
+            self._refuse(self.verdict.refused)
 
     def assigned_actives(self) -> set[TP]:
         return self._active_tps
@@ -214,8 +247,8 @@ class TaskAssignor(PartitionAssignor):
         return set()
 
 
-def _protocol_assignment(partitions: Iterable[TopicPartition], refusal: str) -> ConsumerProtocolMemberAssignment:
+def _protocol_assignment(partitions: Iterable[TopicPartition], verdict: Verdict) -> ConsumerProtocolMemberAssignment:
     by_topic: dict[str, list[int]] = defaultdict(list)
     for topic, partition in sorted(partitions):
         by_topic[topic].append(partition)
-    return ConsumerProtocolMemberAssignment(PROTOCOL_VERSION, list(by_topic.items()), refusal.encode())
+    return ConsumerProtocolMemberAssignment(PROTOCOL_VERSION, list(by_topic.items()), msgspec.json.encode(verdict))

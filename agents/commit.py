@@ -1,29 +1,25 @@
 """The one place where a worker's commit happens: outputs, state changes and positions of all its tasks together.
 
-At least once, in this order: outputs and changelog are produced and acknowledged; the group offsets are committed
-through the group member that read the records, so that a worker the group has given up cannot move them; the stores
-are written. A crash between any two of these repeats work and loses none.
+First Kafka has everything (see `delivery`), then the local stores are written. So a store never holds what Kafka does
+not, and a crash between the two is made good from the changelog.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from headrace.agents.producer import OutputProducer
-from headrace.sql.runtime.records import Change, Cut, Position, Store, TopicPartition
+from headrace.agents.caches import trim_caches
+from headrace.agents.delivery import Delivery
+from headrace.agents.membership import Membership
+from headrace.sql.runtime.records import Change, Cut, Store, TopicPartition
 
 if TYPE_CHECKING:
     from headrace.agents.task import Task
-
-CommitPositions = Callable[[Mapping[TopicPartition, Position]], Awaitable[None]]
-"""Commits group offsets with metadata; raises Fenced."""
-ConfirmMembership = Callable[[], Awaitable[None]]
-"""Raises Fenced where the group has gone on without this worker."""
 
 
 @dataclass(slots=True)
@@ -58,78 +54,56 @@ class OpenTask:
 class Committer:
     """Commits tasks, one commit at a time. `Task.cut` is called only when everything cut before is in the store."""
 
-    def __init__(
-        self, producer: OutputProducer, confirm_membership: ConfirmMembership, commit_positions: CommitPositions
-    ) -> None:
-        self._producer = producer
-        self._confirm_membership = confirm_membership
-        self._commit_positions = commit_positions
+    def __init__(self, delivery: Delivery, committed: Callable[[Cut], None], cache_bytes_max: int) -> None:
+        """`committed` is told of each cut that is done; `cache_bytes_max` bounds what all tasks have cached."""
+        self._delivery = delivery
+        self._cache_bytes_max = cache_bytes_max
+        self._committed = committed
         self._lock = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self.flushing = False
-        """Outputs must wait in their tasks: a flush waits for every record, so none may be added."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self.commits = 0
         self.commit_s = 0.0
 
-    async def commit(self, tasks: Collection[OpenTask]) -> bool:
-        """Make durable what the tasks did since their last cut; whether there was anything.
+    async def commit(self, tasks: Collection[OpenTask], membership: Membership) -> bool:
+        """Make durable what the tasks, opened under this membership, did since their last cut; whether it was anything.
 
-        Goes on to its end even where the caller is cancelled. Raises KafkaFailure, UnsendableState, StateFailure,
-        and Fenced where the group went on without this worker; after any of them the tasks must be dropped.
+        Goes on to its end even where the caller is cancelled. Raises CommitFailed (Fenced where the group went on
+        without this worker), KafkaFailure, UnsendableState, StateFailure; after any of them the tasks must be dropped.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._commit(tasks)))
+        return await asyncio.shield(asyncio.ensure_future(self._commit(tasks, membership)))
 
-    async def _commit(self, tasks: Collection[OpenTask]) -> bool:
+    async def _commit(self, tasks: Collection[OpenTask], membership: Membership) -> bool:
         async with self._lock:
             cuts = [(task, cut) for task in tasks if (cut := task.cut()) is not None]
             if not cuts:
                 return False
             started_at = time.monotonic()
-            # What a worker without its tasks writes to a changelog would cover what their new owner has written.
-            await self._confirm_membership()
-            await self._flush(cuts)
-            # Without any: all that happened is that partitions which were never read became idle.
-            if positions := {p: at for _, cut in cuts for p, at in cut.positions.items()}:
-                await self._commit_positions(positions)
-            await self._in_thread(_apply, cuts)
+            await self._delivery.deliver([(task.task, cut) for task, cut in cuts], membership)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, cuts)
             for task, cut in cuts:
                 task.group_offsets.update({partition: at.next_offset for partition, at in cut.positions.items()})
+                self._committed(cut)
+            # Here and nowhere else: everything that was cut is in the stores.
+            trim_caches([opened.task for opened in tasks], self._cache_bytes_max)
             self.commits += 1
             self.commit_s += time.monotonic() - started_at
             return True
 
-    async def _flush(self, cuts: Sequence[tuple[OpenTask, Cut]]) -> None:
-        self.flushing = True
-        try:
-            await self._in_thread(self._produce, cuts)
-        finally:
-            self.flushing = False
-
-    def _produce(self, cuts: Sequence[tuple[OpenTask, Cut]]) -> None:
+    def _apply(self, cuts: Sequence[tuple[OpenTask, Cut]]) -> None:
         for task, cut in cuts:
-            for output in cut.outputs:
-                self._producer.send(output)
-            if cut.changelog:
-                changelog = task.task.spec.changelog
-                assert changelog is not None
-                self._producer.send_changes(changelog, cut.changelog)
-        self._producer.flush()
+            if not cut.changelog:
+                continue
+            assert task.store is not None
+            # What was just committed lies at or behind the old end, whoever else has written there meanwhile, so the
+            # sum is never past a record that the store lacks; a restore from it repeats at most what the store has.
+            task.changelog_end += len(cut.changelog) + self._delivery.markers
+            task.store.apply(cut.changelog, task.changelog_end)
 
-    async def _in_thread(
-        self, work: Callable[[Sequence[tuple[OpenTask, Cut]]], None], cuts: Sequence[tuple[OpenTask, Cut]]
-    ) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work, cuts)
+    async def idle(self) -> None:
+        """Wait for the end of a commit that is under way."""
+        async with self._lock:
+            pass
 
     def close(self) -> None:
+        self._delivery.close()
         self._thread.shutdown(wait=False)
-
-
-def _apply(cuts: Sequence[tuple[OpenTask, Cut]]) -> None:
-    for task, cut in cuts:
-        if not cut.changelog:
-            continue
-        assert task.store is not None
-        # The records just acknowledged lie at or behind the old end, whoever else has written there meanwhile, so the
-        # sum is never past a record that the store lacks; a restore from it repeats at most what the store has.
-        task.changelog_end += len(cut.changelog)
-        task.store.apply(cut.changelog, task.changelog_end)

@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ from headrace.sql.runtime.records import TopicPartition
 
 FETCH_BYTES_MAX = 512 * 1024
 """Bytes of one partition in one fetch: bounds the records that are handled without yielding (about 10 ms of work)."""
+
+
+class Guarantee(StrEnum):
+    """What a crash may do to the results."""
+
+    EXACTLY_ONCE = "exactly_once"
+    """Nothing that a reader of committed records could see."""
+    AT_LEAST_ONCE = "at_least_once"
+    """Repeat some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,7 @@ class WorkerConfig:
     state_dir: Path
     slot: int = 0
     """Number of this worker on this machine: names its state directory and its client."""
+    guarantee: Guarantee = Guarantee.EXACTLY_ONCE
     commit_interval_s: float = 0.2
     start_from: str | int = "earliest"
     """Where a source partition that was never read starts: earliest, latest or a timestamp in epoch milliseconds."""
@@ -38,16 +49,31 @@ class WorkerConfig:
     """End offset of every source partition of a finite run; None for an endless one."""
     memory_state: bool = False
     """Keep state in a dict, restored from the changelog at each start, instead of RocksDB."""
+    state_cache_bytes: int = 64 * 2**20
+    """Memory for cached state of all tasks that could be read from the stores again."""
     pending_max: int = 200_000
-    """Outputs and changed entries of one task that may wait for a commit before it is fed no more."""
+    """Outputs and changed entries of all tasks that may wait for a commit before none is fed any more."""
     stop_deadline_s: float = 20.0
+    stalled_s: float = 60.0
+    """After how long a partition with records to read, whose position does not move, is reported."""
+    restore_timeout_s: float = 60.0
+    """After how long without progress the restore of a task is given up."""
     session_timeout_s: float = 10.0
     rebalance_timeout_s: float = 30.0
-    isolation_level: str = "read_uncommitted"
 
     @property
     def client_id(self) -> str:
         return f"{self.app}-{self.slot}"
+
+    @property
+    def group_instance_id(self) -> str | None:
+        """The worker's name as a static member of the group."""
+        return None if self.instance_id is None else f"{self.instance_id}-{self.slot}"
+
+    @property
+    def isolation_level(self) -> str:
+        """What is read unless the client's properties say otherwise."""
+        return "read_committed" if self.guarantee is Guarantee.EXACTLY_ONCE else "read_uncommitted"
 
 
 def _check_hostname(value: str) -> bool:

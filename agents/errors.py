@@ -19,5 +19,13 @@ class StateFailure(Exception):  # noqa: N818
     """Local state cannot be written (a full disk); the process ends with exit code 3. The changelog has it all."""
 
 
-class Fenced(Exception):  # noqa: N818
-    """Kafka refused a commit because the group went on without this worker: its tasks are to be opened anew."""
+class CommitFailed(Exception):  # noqa: N818
+    """What the tasks did is not in Kafka, or nobody knows: they are to be opened anew from what Kafka has."""
+
+
+class Fenced(CommitFailed):
+    """Kafka refused a commit because the group went on without this worker: a rebalance is coming."""
+
+
+class BatchFailed(CommitFailed):
+    """A task broke on a batch of records, so there is nothing to commit."""

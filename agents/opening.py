@@ -7,14 +7,14 @@ from pathlib import Path
 
 import structlog
 
-from headrace.agents.changelog import Span, StaleStore, restore
+from headrace.agents.changelog import RestoreProgress, Restorer, Span
 from headrace.agents.commit import OpenTask
 from headrace.agents.config import WorkerConfig
-from headrace.agents.tables import Identity, MemoryStore, RocksStore, open_rocks, set_aside
+from headrace.agents.tables import Identity, MemoryStore, RestorableStore, UnusableState, open_rocks
 from headrace.agents.task import Task, TaskFactory
 from headrace.agents.topics import Cluster, TopicState
-from headrace.agents.topology import TaskSpec, TopicKind
-from headrace.sql.runtime.records import Change, Store, TopicPartition
+from headrace.agents.topology import TaskId, TaskSpec, TopicKind
+from headrace.sql.runtime.records import Change, TopicPartition
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +32,29 @@ class TaskOpener:
         self._cluster = cluster
         self._topics = topics
         self._dir = dir_
+        self._restorer = Restorer(config)
+        self._restoring: dict[TaskId, RestoreProgress] = {}
         self._sources = {s.name for s in factory.topology.topics if s.kind is TopicKind.SOURCE}
 
+    @property
+    def restoring(self) -> dict[TaskId, RestoreProgress]:
+        """How far the restores are that run at the moment, by task."""
+        return self._restoring.copy()
+
     def open(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> OpenTask:
-        """The task with its state as its changelog has it. Raises TaskStopped, KafkaFailure and RestoreCancelled."""
+        """The task with its state as its changelog has it.
+
+        Raises TaskStopped, KafkaFailure, StateFailure and RestoreCancelled.
+        """
+        try:
+            return self._open(spec, cancelled)
+        except UnusableState:
+            # Its directory is put aside, with a word of why, and everything comes from the changelog.
+            return self._open(spec, cancelled)
+
+    def _open(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> OpenTask:
+        # The positions come first: when they are known, so are the transactions that moved them, and all of what these
+        # wrote to the changelog lies before its end.
         positions = self._cluster.committed(spec.inputs)
         store, changelog_end, repairs = self._restored(spec, cancelled)
         try:
@@ -48,25 +67,27 @@ class TaskOpener:
         group_offsets = {p: positions[p].next_offset if p in positions else None for p in spec.inputs}
         return OpenTask(task, store, changelog_end, expected, group_offsets, repairs)
 
-    def _restored(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> tuple[Store | None, int, Sequence[Change]]:
+    def _restored(
+        self, spec: TaskSpec, cancelled: Callable[[], bool]
+    ) -> tuple[RestorableStore | None, int, Sequence[Change]]:
         changelog = spec.changelog
         if changelog is None:
             return None, 0, ()
         begins, ends = self._cluster.begin_offsets([changelog]), self._cluster.end_offsets([changelog])
         span = Span(begins[changelog], ends[changelog])
-        store = self._open_store(spec, changelog)
+        progress = self._restoring[spec.id] = RestoreProgress(changelog)
         try:
+            store = self._open_store(spec, changelog)
             try:
-                repairs = restore(store, changelog, span, self._config, cancelled)
-            except StaleStore as error:
-                store = self._rebuilt(spec, changelog, store, str(error))
-                repairs = restore(store, changelog, span, self._config, cancelled)
-        except BaseException:
-            store.close()
-            raise
+                repairs = self._restorer.restore(store, changelog, span, progress, cancelled)
+            except BaseException:
+                store.close()
+                raise
+        finally:
+            del self._restoring[spec.id]
         return store, span.end, repairs
 
-    def _open_store(self, spec: TaskSpec, changelog: TopicPartition) -> Store:
+    def _open_store(self, spec: TaskSpec, changelog: TopicPartition) -> RestorableStore:
         if self._config.memory_state:
             return MemoryStore()
         state = self._topics[changelog.topic]
@@ -77,24 +98,15 @@ class TaskOpener:
         retention_ms = int(state.config.get("delete.retention.ms", RETENTION_MS_DEFAULT))
         return open_rocks(self._dir, spec.id, identity, age_s_max=retention_ms / 2000)
 
-    def _rebuilt(self, spec: TaskSpec, changelog: TopicPartition, store: Store, reason: str) -> Store:
-        store.close()
-        if isinstance(store, RocksStore):
-            set_aside(store.path, reason)
-        return self._open_store(spec, changelog)
-
     def _starts(self, task: Task) -> dict[TopicPartition, int]:
         """Where each input is read from: its task's position, else as the app is told to start."""
-        inputs, known = task.spec.inputs, dict(task.next_offsets)
-        unread = [partition for partition in inputs if partition not in known]
+        unread = [partition for partition in task.spec.inputs if partition not in task.next_offsets]
         sources = self._source_starts([partition for partition in unread if partition.topic in self._sources])
-        internal = [partition for partition in unread if partition.topic not in self._sources]
-        if self._config.start_from != "earliest":
-            # Asked again later, Kafka would answer otherwise, and what comes until then would be passed over.
-            for partition, offset in sources.items():
-                task.begin(partition, offset)
-        starts = {partition: known[partition] for partition in inputs if partition in known}
-        return {**starts, **sources, **self._cluster.begin_offsets(internal)}
+        internal = self._cluster.begin_offsets([partition for partition in unread if partition not in sources])
+        # Kept with the next commit: asked again later, Kafka might answer otherwise.
+        for partition, offset in {**sources, **internal}.items():
+            task.begin(partition, offset)
+        return {partition: task.next_offsets[partition] for partition in task.spec.inputs}
 
     def _source_starts(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         match self._config.start_from:

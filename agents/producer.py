@@ -7,27 +7,44 @@ costs nothing per record (1.20 µs of CPU for the process, as without any report
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.agents.config import WorkerConfig, librdkafka_options
-from headrace.agents.errors import KafkaFailure
+from headrace.agents.errors import CommitFailed, Fenced, KafkaFailure
 from headrace.agents.topics import TopicState
-from headrace.sql.runtime.records import Change, Headers, Output, TopicPartition
+from headrace.sql.runtime.records import Change, Headers, Output, Position, TopicPartition
 
 log = structlog.get_logger(__name__)
 
 ANY_PARTITION = -1
-FLUSH_S = 300.0
-"""Longer than any record may take: librdkafka gives each up, with an error, after `delivery.timeout.ms`."""
+DELIVERY_MS = 20_000
+"""Time a record has to be acknowledged. A commit must not last longer than the group waits in a rebalance."""
+FLUSH_S = 25.0
+"""Longer than any record may take: librdkafka gives each up, with an error, after its time."""
 BATCH_BYTES = 1_000_000
 BATCH_OVERHEAD_BYTES = 128
 """Header of a Kafka record batch, and some."""
 FOREVER_MS = 2**62
+TRANSACTION_MS = 10_000
+"""Longest life of a transaction: what a worker that died in a commit, unnoticed by all others, may hold up."""
+INIT_S = 60.0
+"""Time a cluster has to get over a restart before a worker's producer is given up."""
+
+_LEFT_BEHIND = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
+"""What the group says to a member that it has gone on without."""
 
 Record = tuple[bytes | None, bytes | None, int, Headers]
 """Value, key, timestamp, headers."""
@@ -64,27 +81,45 @@ class Limits:
 
 
 class OutputProducer:
-    """Idempotent, acks=all. `send` may be called from any thread, `flush` from one."""
+    """Idempotent, acks=all; with a transactional id, everything is sent in transactions.
 
-    def __init__(self, config: WorkerConfig, topics: Mapping[str, TopicState], dead_letter_topic: str | None) -> None:
+    `send` may be called from any thread, all else from one. Whatever raises CommitFailed ends its usefulness.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        topics: Mapping[str, TopicState],
+        dead_letter_topic: str | None,
+        transactional_id: str | None = None,
+    ) -> None:
         self._limits = {name: Limits.of(topic) for name, topic in topics.items()}
         self._dead_letter_topic = dead_letter_topic
         self._failures: list[str] = []
         outputs = [limits.bytes_max for name, limits in self._limits.items() if name != dead_letter_topic]
         self._bytes_max = max(outputs, default=BATCH_BYTES)
-        self._producer = Producer(self._options(config))
+        self._producer = Producer(self._options(config, transactional_id))
         self.records_sent = 0
         self.dead_lettered = 0
 
-    def _options(self, config: WorkerConfig) -> dict[str, object]:
+    def _options(self, config: WorkerConfig, transactional_id: str | None) -> dict[str, object]:
         smallest = min((limits.bytes_max for limits in self._limits.values()), default=BATCH_BYTES)
+        if transactional_id is None:
+            mode: dict[str, object] = {"delivery.timeout.ms": DELIVERY_MS}
+        else:
+            mode = {
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": TRANSACTION_MS,
+                # A transaction that follows on another is told to try again until the markers of that are written.
+                "retry.backoff.ms": 5,
+            }
         return {
             "compression.type": "lz4",
             "linger.ms": 5,
             "batch.size": min(BATCH_BYTES, smallest),
             "batch.num.messages": 100_000,
             "queue.buffering.max.messages": 2_000_000,
-            "delivery.timeout.ms": 120_000,
+            **mode,
             "partitioner": "murmur2_random",
             **librdkafka_options(config),
             "message.max.bytes": max(self._bytes_max, 1_000),
@@ -100,7 +135,10 @@ class OutputProducer:
         return len(self._producer)
 
     def send(self, output: Output) -> None:
-        """Hand the records over; those that Kafka would refuse become dead letters. Raises KafkaFailure."""
+        """Hand the records over; those that Kafka would refuse become dead letters.
+
+        Raises CommitFailed, and KafkaFailure where a record is refused that cannot become one.
+        """
         if len(output) == 0:
             return
         partition = ANY_PARTITION if output.partition is None else output.partition
@@ -114,7 +152,7 @@ class OutputProducer:
             self._send_screened(output, partition)
 
     def send_changes(self, changelog: TopicPartition, changes: Sequence[Change]) -> None:
-        """Hand one task's state changes over, in order. Raises UnsendableState and KafkaFailure."""
+        """Hand one task's state changes over, in order. Raises UnsendableState and CommitFailed."""
         produce, (topic, partition) = self._producer.produce, changelog
         bytes_max = self._limits[topic].bytes_max
         pending: Iterator[Change] = iter(changes)
@@ -136,22 +174,53 @@ class OutputProducer:
                 raise self._failed(topic, error) from error
 
     def flush(self) -> None:
-        """Wait until Kafka has acknowledged every record handed over before. Raises KafkaFailure where one failed."""
+        """Wait until Kafka has acknowledged every record handed over before. Raises CommitFailed where one failed."""
         left = self._producer.flush(FLUSH_S)
         self.check()
         if left:
-            raise KafkaFailure(f"{left} records were not acknowledged within {FLUSH_S:.0f} s")
+            raise CommitFailed(f"{left} records were not acknowledged within {FLUSH_S:.0f} s")
 
     def check(self) -> None:
-        """Raise KafkaFailure where a record has failed for good since the producer was made."""
+        """Raise CommitFailed where a record has failed for good since the producer was made."""
         self._producer.poll(0)
         if self._failures:
             more = f" (and {len(self._failures) - 1} more)" if len(self._failures) > 1 else ""
-            raise KafkaFailure(f"a record could not be produced: {self._failures[0]}{more}")
+            raise CommitFailed(f"a record could not be produced: {self._failures[0]}{more}")
 
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failures.append(f"{error.str()} (topic {message.topic()}, partition {message.partition()})")
+
+    # Transactions
+
+    def init_transactions(self) -> None:
+        """Take the transactional id over: an unfinished transaction of whoever had it is decided when this returns."""
+        self._calling(self._producer.init_transactions, INIT_S)
+
+    def begin_transaction(self) -> None:
+        self._calling(self._producer.begin_transaction)
+
+    def commit_transaction(self, positions: Mapping[TopicPartition, Position], group_metadata: bytes) -> None:
+        """Commit what was sent since `begin_transaction`, and the group offsets with it.
+
+        Raises Fenced where the group has gone on without the member of the metadata.
+        """
+        offsets = [
+            KafkaPartition(topic, partition, at.next_offset, at.metadata)
+            for (topic, partition), at in positions.items()
+        ]
+        patience_s = TRANSACTION_MS / 1000
+        self._calling(self._producer.send_offsets_to_transaction, offsets, group_metadata, patience_s)
+        self._calling(self._producer.commit_transaction, patience_s)
+
+    def _calling(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except KafkaException as error:
+            failed: KafkaError = error.args[0]
+            if failed.code() in _LEFT_BEHIND:
+                raise Fenced(failed.str()) from error
+            raise CommitFailed("; ".join([failed.str(), *self._failures[:1]])) from error
 
     # Sending
 
@@ -195,8 +264,8 @@ class OutputProducer:
             raise self._failed(topic, error) from error
         self._bury(topic, record, "RecordTooLarge", self._too_large(record, self._bytes_max))
 
-    def _failed(self, topic: str, error: KafkaException) -> KafkaFailure:
-        return KafkaFailure(f"a record for topic {topic!r} could not be produced: {error.args[0].str()}")
+    def _failed(self, topic: str, error: KafkaException) -> CommitFailed:
+        return CommitFailed(f"a record for topic {topic!r} could not be produced: {error.args[0].str()}")
 
     # What Kafka would refuse
 

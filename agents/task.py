@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,6 +12,7 @@ from headrace.sql.engine import CompiledStage, Placement
 from headrace.sql.physical import Mode
 from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
 from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
+from headrace.sql.runtime.state import Groups
 from headrace.sql.runtime.watermarks import END, START
 
 CHECKPOINT_KEY = b"\xffcheckpoint"
@@ -37,6 +38,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """(sender, watermark, idle)."""
     live: dict[int, int]
     """Number of groups stored, by aggregation."""
+    exact: bool
+    """Whether the group's offsets were committed in the same transaction, so that they are the same."""
 
 
 class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -61,6 +64,8 @@ class TaskSettings:
     """After how long without records a reader at the end of its partition says that it is idle."""
     continue_when_lost: bool
     """Go on where records were deleted before they were read."""
+    exactly_once: bool = False
+    """Positions, outputs and state of a commit are one transaction."""
 
 
 class Task:
@@ -86,6 +91,7 @@ class Task:
         self._changed = False
         committed = {partition: self._committed(position) for partition, position in positions.items()}
         checkpoint = self._checkpoint(store) if spec.changelog is not None else None
+        self._check_positions(positions, checkpoint)
         live = checkpoint.live if checkpoint is not None else {}
         self._execution = stage.open(placement, store if spec.changelog is not None else None, live)
         if checkpoint is not None:
@@ -110,6 +116,22 @@ class Task:
         if committed.plan is not None and committed.plan != self._stage.plan_version:
             raise self._changed_app()
         return committed
+
+    def _check_positions(self, positions: Mapping[TopicPartition, Position], checkpoint: Checkpoint | None) -> None:
+        """The state and the group must have read equally far; offsets that the group has forgotten do not matter."""
+        if self.spec.changelog is None:
+            return
+        stored = {} if checkpoint is None else {TopicPartition(t, number): at for t, number, at in checkpoint.offsets}
+        exact = checkpoint is not None and checkpoint.exact
+        for partition, position in positions.items():
+            at = stored.get(partition, 0)
+            # At least once, a crash may come between the changelog and the group's offsets.
+            if position.next_offset > at or (exact and position.next_offset < at):
+                raise TaskStopped(
+                    f"{partition.topic} partition {partition.partition}: the consumer group stands at offset "
+                    f"{position.next_offset}, the state of {self.spec.id} at {at}. Offsets were set from outside, or "
+                    f"records of {self.spec.changelog.topic} are lost; `headrace reset` starts over"
+                )
 
     def _changed_app(self) -> TaskStopped:
         return TaskStopped(
@@ -144,6 +166,12 @@ class Task:
         execution = self._execution
         waiting = sum(map(len, execution.sinks)) + sum(map(len, execution.exchanges))
         return waiting + sum(state.pending for state in execution.states)
+
+    @property
+    def caches(self) -> Iterator[Groups]:
+        """Its cached state, for `trim_caches`."""
+        for state in self._execution.states:
+            yield from state.caches
 
     @property
     def counters(self) -> Mapping[str, QueryCounters]:
@@ -270,6 +298,7 @@ class Task:
             list(self._newest.items()),
             self._execution.watermarks.snapshot(),
             {number: state.live for number, state in enumerate(self._execution.states)},
+            self._settings.exactly_once,
         )
 
     def _positions(self) -> dict[TopicPartition, Position]:

@@ -33,6 +33,7 @@ from faust.types import ConsumerMessage
 
 from headrace.agents.config import FETCH_BYTES_MAX, WorkerConfig, consumer_options
 from headrace.agents.errors import Fenced
+from headrace.agents.membership import Membership
 from headrace.agents.records import FetchedBatch
 from headrace.sql.runtime.records import Position, TopicPartition
 
@@ -168,13 +169,21 @@ class RebalanceListener(driver.ConsumerRebalanceListener):
 
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         assigned = list(assigned)
-        self._thread._ensure_consumer().pause(*assigned)
+        thread = cast(BatchConsumerThread, self._thread)
+        consumer = thread._ensure_consumer()
+        consumer.pause(*assigned)
+        coordinator = consumer._coordinator
+        thread.membership = Membership(
+            coordinator.generation, coordinator.member_id, frozenset(TopicPartition(*p) for p in assigned)
+        )
         await super().on_partitions_assigned(assigned)
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread of aiokafka's consumer: fetches, heartbeats, seeks and commits."""
 
+    membership: Membership | None = None
+    """What the group said last: written by this thread as one value, read by the main thread."""
     _busy_until = 0.0
 
     async def _fetch_records(
@@ -226,7 +235,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return aiokafka.AIOKafkaConsumer(
             bootstrap_servers=config.bootstrap_servers,
             group_id=config.app,
-            group_instance_id=config.instance_id and f"{config.instance_id}-{config.slot}",
+            group_instance_id=config.group_instance_id,
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             # Every partition is sought to its task's position; one that is gone is an error, not a reset.
@@ -286,12 +295,16 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         if not confirmed and coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
             raise Fenced("the group has removed this member")
 
-    def end_offset(self, partition: TopicPartition) -> int | None:
-        """High watermark that the last fetch saw; None before the first. Plain reads, safe from the main thread."""
+    def ends(self, partition: TopicPartition) -> tuple[int | None, int | None]:
+        """High watermark and last stable offset that the last fetch saw; None before the first.
+
+        Plain reads, safe from the main thread.
+        """
         consumer = self._ensure_consumer()
         if partition not in consumer.assignment():
-            return None
-        return cast("int | None", consumer.highwater(KafkaPartition(*partition)))
+            return None, None
+        place = KafkaPartition(*partition)
+        return consumer.highwater(place), consumer.last_stable_offset(place)
 
 
 class _NothingRead(dict[Any, Any]):

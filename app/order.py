@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from headrace.agents.config import WorkerConfig
+from headrace.agents.config import Guarantee, WorkerConfig
 from headrace.agents.task import TaskSettings
 from headrace.app.application import App
 from headrace.app.errors import UsageError
@@ -72,7 +72,9 @@ def worker_config(app: App, order: WorkerOrder) -> WorkerConfig:
         app=order.app,
         state_dir=settings.state_dir,
         slot=order.slot,
+        guarantee=settings.guarantee,
         commit_interval_s=settings.commit_interval.total_seconds(),
+        state_cache_bytes=settings.state_cache_mb * 2**20,
         start_from=_start(app),
         kafka=settings.kafka,
         instance_id=settings.instance_id,
@@ -83,7 +85,11 @@ def worker_config(app: App, order: WorkerOrder) -> WorkerConfig:
 def task_settings(app: App, settings: Settings) -> TaskSettings:
     idle = app.settings.get("idle_timeout")
     timeout = parse_duration(idle) if idle else settings.idle_timeout
-    return TaskSettings(timeout.total_seconds(), settings.on_lost_records is OnLostRecords.CONTINUE)
+    return TaskSettings(
+        timeout.total_seconds(),
+        continue_when_lost=settings.on_lost_records is OnLostRecords.CONTINUE,
+        exactly_once=settings.guarantee is Guarantee.EXACTLY_ONCE,
+    )
 
 
 def _start(app: App) -> str | int:

@@ -53,8 +53,6 @@ def run_app(path: Path, settings: Settings, ending: Ending) -> int:
         return WorkerProcess(WORKER_COMMAND, replace(order, slot=slot).to_json())
 
     supervisor = Supervisor(worker, settings.workers, ending)
-    if order.ends is None:
-        return supervisor.run()
     with shown_progress(settings, name, order.ends) as forward:
         supervisor.forward = forward
         return supervisor.run()

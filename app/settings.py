@@ -8,9 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from headrace.agents.config import Guarantee
 from headrace.sql.physical import Mode
 from headrace.sql.plan import Changes, Late, OnError
 from headrace.sql.syntax import Emit
@@ -19,11 +20,6 @@ _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:,]+):(\d{1,5})")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
-
-
-class Guarantee(StrEnum):
-    EXACTLY_ONCE = "exactly_once"
-    AT_LEAST_ONCE = "at_least_once"
 
 
 class OnLostRecords(StrEnum):
@@ -43,7 +39,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-UNAVAILABLE = frozenset({"http_host", "http_port", "state_cache_mb"})
+UNAVAILABLE = frozenset({"http_host", "http_port"})
 """Settings that nothing in this version honours yet: given ones are refused."""
 OWNED_PROPERTIES = {
     "bootstrap.servers": "set by bootstrap_servers",
@@ -53,7 +49,6 @@ OWNED_PROPERTIES = {
     "transactional.id": "Headrace's own: it follows from app and worker",
 }
 """Client properties that are not the user's to set, and why."""
-SUPPORTED_GUARANTEES = frozenset({Guarantee.AT_LEAST_ONCE})
 
 
 def parse_duration(value: object) -> timedelta:
@@ -86,13 +81,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _supported(guarantee: Guarantee) -> Guarantee:
-    if guarantee not in SUPPORTED_GUARANTEES:
-        names = ", ".join(sorted(SUPPORTED_GUARANTEES))
-        raise ValueError(f"{guarantee} is not available yet; this version has {names}")
-    return guarantee
-
-
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
 Name = Annotated[str, AfterValidator(_name)]
 
@@ -114,8 +102,8 @@ class Settings(BaseSettings):
     """Worker processes on this machine."""
     parallelism: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Partitions after a re-key; the largest source partition count by default."""
-    guarantee: Annotated[Guarantee, AfterValidator(_supported)] = Guarantee.AT_LEAST_ONCE
-    """What a crash may do: repeat output (at_least_once) or nothing (exactly_once)."""
+    guarantee: Guarantee = Guarantee.EXACTLY_ONCE
+    """What a crash may do to results: nothing, for readers of committed records, or repeat some."""
     commit_interval: Duration = timedelta(milliseconds=200)
     """Time between two commits of a worker."""
     state_dir: Path = Path(".headrace")
@@ -171,6 +159,14 @@ class Settings(BaseSettings):
     def _check_properties(cls, properties: dict[str, str]) -> dict[str, str]:
         for name in properties.keys() & OWNED_PROPERTIES.keys():
             raise ValueError(f"{name} is {OWNED_PROPERTIES[name]}")
+        return properties
+
+    @field_validator("kafka")
+    @classmethod
+    def _check_isolation(cls, properties: dict[str, str], others: ValidationInfo) -> dict[str, str]:
+        isolation = properties.get("isolation.level", "read_committed")
+        if others.data.get("guarantee") is Guarantee.EXACTLY_ONCE and isolation != "read_committed":
+            raise ValueError("isolation.level: exactly_once reads committed records only")
         return properties
 
     @property

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.edge_cluster import EdgeApp, NewEdgeApp
 from tests.integration.sql_app import NewSqlApp, SqlApp, unique_name
 
 from headrace.app import broker as brokers
@@ -38,6 +40,24 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def temporary_home(directory: Path) -> brokers.Home:
     """A home whose brokers are forgotten with the test run; the jars are the user's."""
     return brokers.Home(directory, brokers.Home.of_user().jars)
+
+
+@pytest.fixture
+def new_edge_app(broker: str, tmp_path: Path) -> Iterator[NewEdgeApp]:
+    """Makes counting apps on the broker; their workers end with the test."""
+    apps: list[EdgeApp] = []
+
+    def make(partitions: int = 4, mode: str = "partitioned", bootstrap: str = broker) -> EdgeApp:
+        app = EdgeApp(unique_name("edge"), bootstrap, tmp_path, partitions, mode)
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        for worker in app.workers:
+            worker.kill()
+            sys.stdout.write(worker.log())
+        app.close()
 
 
 @pytest.fixture

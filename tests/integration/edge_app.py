@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar, cast
 
-from headrace.agents.config import WorkerConfig
+from headrace.agents.config import Guarantee, WorkerConfig
 from headrace.agents.task import CHECKPOINT_KEY, TaskFactory, TaskStopped
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, TopicSpec, Topology
 from headrace.agents.worker import run_worker
@@ -41,7 +42,14 @@ def counting_topology(app: str, partitions: int, mode: str = "partitioned", plan
 
 
 class CountTask:
-    """Counts records per key. A value `stop` stops the task, one `size <n>` makes an output of n bytes."""
+    """Counts records per key.
+
+    A value `stop` stops the task, one `size <n>` makes an output of n bytes, one `say` is told on stdout, and one
+    `break <n>` breaks the task the first n times that the process meets it.
+    """
+
+    caches: ClassVar[tuple[object, ...]] = ()
+    broken: ClassVar[Counter[bytes]] = Counter()
 
     counters: ClassVar[dict[str, object]] = {}
 
@@ -69,6 +77,10 @@ class CountTask:
     def pending(self) -> int:
         return len(self._dirty) + sum(map(len, self._outputs))
 
+    def begin(self, partition: TopicPartition, offset: int) -> None:
+        self._next[partition] = offset
+        self._moved = True
+
     def process(self, batch: RecordBatch) -> None:
         partition = TopicPartition(batch.topic, batch.partition)
         if batch.fetch_offset != self._next.get(partition, batch.fetch_offset):
@@ -76,8 +88,7 @@ class CountTask:
         output = Output(self._sink, None)
         for key, value in zip(batch.keys, batch.values, strict=True):
             assert key is not None
-            if value == b"stop":
-                raise TaskStopped("a record says stop")
+            self._obey(value or b"")
             self._counts[key] = self._count(key) + 1
             self._dirty.add(key)
             output.keys.append(key)
@@ -86,6 +97,17 @@ class CountTask:
         self._outputs.append(output)
         self._next[partition] = batch.next_offset
         self._moved = True
+
+    def _obey(self, value: bytes) -> None:
+        if value == b"stop":
+            raise TaskStopped("a record says stop")
+        if value == b"say":
+            sys.stdout.write("a record says say\n")
+            sys.stdout.flush()
+        if value.startswith(b"break "):
+            self.broken[value] += 1
+            if self.broken[value] <= int(value[6:]):
+                raise ValueError("a record breaks the task")
 
     def _count(self, key: bytes) -> int:
         if key not in self._counts:
@@ -135,6 +157,7 @@ def main() -> int:
     arguments = json.loads(sys.argv[1])
     config = arguments["config"]
     config["state_dir"] = Path(config["state_dir"])
+    config["guarantee"] = Guarantee(config.get("guarantee", Guarantee.EXACTLY_ONCE))
     if arguments.get("ends") is not None:
         config["ends"] = {TopicPartition(topic, partition): end for topic, partition, end in arguments["ends"]}
     topology = counting_topology(config["app"], arguments["partitions"], arguments["mode"], arguments["plan"])

@@ -224,21 +224,17 @@ class SqlApp:
     def run(self, *arguments: str) -> Run:
         return self.headrace("run", str(self.file), *arguments)
 
+    def order(self, slot: int = 0, **settings: Any) -> WorkerOrder:
+        """What a supervisor tells a worker."""
+        given = {"bootstrap_servers": self.bootstrap, "state_dir": str(self.state), "log_format": "json", **settings}
+        sources = self.cluster.source_partitions([self.source])
+        return WorkerOrder(self.sql, str(self.file), self.name, load_settings(given, environ={}), sources, None, slot)
+
     def worker(
         self, slot: int = 0, file_bytes_max: int | None = None, purge_interval_s: float = 30.0, **settings: Any
     ) -> Run:
         """Start a worker process without a supervisor. None of its files may grow larger than told (a full disk)."""
-        given = {"bootstrap_servers": self.bootstrap, "state_dir": str(self.state), "log_format": "json", **settings}
-        sources = self.cluster.source_partitions([self.source])
-        order = WorkerOrder(
-            self.sql,
-            str(self.file),
-            self.name,
-            load_settings(given, environ={}),
-            sources,
-            None,
-            slot,
-        )
+        order = self.order(slot, **settings)
         command = [sys.executable, "-c", WORKER.format(purge_interval_s=purge_interval_s)]
         if file_bytes_max is not None:
             command = ["prlimit", f"--fsize={file_bytes_max}", *command]

@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from tests.integration.edge_cluster import EdgeApp, wait_until
+from tests.integration.edge_cluster import NewEdgeApp, wait_until
+
+from headrace.agents.config import Guarantee
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
 
-NewApp = Callable[..., EdgeApp]
-
-
-@pytest.fixture
-def new_app(broker: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NewApp]:
-    apps: list[EdgeApp] = []
-
-    def make(partitions: int = 4, mode: str = "partitioned") -> EdgeApp:
-        app = EdgeApp(f"edge-{time.time_ns():x}", broker, tmp_path, partitions, mode)
-        apps.append(app)
-        return app
-
-    yield make
-    for app in apps:
-        for worker in app.workers:
-            worker.kill()
-            sys.stdout.write(worker.log())
-        app.cluster.delete([f"{app.name}-{topic}" for topic in ("in", "out", "count-changelog", "dead-letter")])
-
 
 @pytest.mark.parametrize("mode", ["partitioned", "single"])
-def test_worker_on_sigterm_has_committed_everything_and_exits_0(new_app: NewApp, mode: str) -> None:
-    app = new_app(mode=mode)
+def test_worker_on_sigterm_has_committed_everything_and_exits_0(new_edge_app: NewEdgeApp, mode: str) -> None:
+    app = new_edge_app(mode=mode)
     worker = app.start()
     worker.await_log("task open", times=4 if mode == "partitioned" else 1)
     app.produce(2_000)
@@ -47,6 +26,7 @@ def test_worker_on_sigterm_has_committed_everything_and_exits_0(new_app: NewApp,
     assert sum(app.counts().values()) == sum(app.committed().values())
 
     again = app.start()
+    again.await_log("task open", times=4 if mode == "partitioned" else 1)
     app.await_caught_up()
     assert again.stop() == 0
     assert sum(app.counts().values()) == 2_500
@@ -55,8 +35,8 @@ def test_worker_on_sigterm_has_committed_everything_and_exits_0(new_app: NewApp,
     assert "records=0" in again.log() or "state restored" not in again.log()
 
 
-def test_outputs_keep_their_timestamps_and_find_their_partition_as_any_client_would(new_app: NewApp) -> None:
-    app = new_app()
+def test_outputs_keep_their_timestamps_and_find_their_partition_as_any_client_would(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     worker = app.start()
     worker.await_log("task open", times=4)
     app.produce(100)
@@ -69,8 +49,8 @@ def test_outputs_keep_their_timestamps_and_find_their_partition_as_any_client_wo
     assert all(len(found) == 1 for found in partitions.values())
 
 
-def test_worker_killed_loses_nothing_and_goes_on_with_its_state(new_app: NewApp) -> None:
-    app = new_app()
+def test_worker_killed_loses_nothing_and_goes_on_with_its_state(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     worker = app.start(instance_id="edge")
     worker.await_log("task open", times=4)
     app.produce(2_000)
@@ -83,8 +63,8 @@ def test_worker_killed_loses_nothing_and_goes_on_with_its_state(new_app: NewApp)
     assert again.stop() == 0
 
 
-def test_worker_without_its_directory_restores_from_the_changelog(new_app: NewApp) -> None:
-    app = new_app()
+def test_worker_without_its_directory_restores_from_the_changelog(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     worker = app.start()
     worker.await_log("task open", times=4)
     app.produce(2_000)
@@ -98,8 +78,8 @@ def test_worker_without_its_directory_restores_from_the_changelog(new_app: NewAp
     assert again.log().count("state restored") == 4
 
 
-def test_changes_of_a_commit_that_was_cut_off_by_a_kill_do_not_count(new_app: NewApp) -> None:
-    app = new_app(partitions=1)
+def test_changes_of_a_commit_that_was_cut_off_by_a_kill_do_not_count(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app(partitions=1)
     worker = app.start()
     worker.await_log("task open")
     app.produce(1_000)
@@ -117,22 +97,23 @@ def test_changes_of_a_commit_that_was_cut_off_by_a_kill_do_not_count(new_app: Ne
         assert app.counts().keys() == {b"k%d" % number for number in range(50)}
 
 
-def test_revoke_commits_what_was_read_before_the_partitions_go(new_app: NewApp) -> None:
-    app = new_app()
-    first = app.start(commit_interval_s=3600.0)
+def test_revoke_commits_what_was_read_before_the_partitions_go(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
+    # Its outputs tell what it has read: exactly once, they would come with the commit.
+    first = app.start(commit_interval_s=3600.0, guarantee="at_least_once")
     first.await_log("task open", times=4)
     app.produce(1_000)
     wait_until(lambda: len(list(app.records(f"{app.name}-out"))) == 1_000, "the first worker has read all")
-    assert app.committed() == {}
-    second = app.start(slot=1, commit_interval_s=3600.0)
+    assert sum(app.committed().values()) == 0
+    second = app.start(slot=1, commit_interval_s=3600.0, guarantee="at_least_once")
     second.await_log("task open", times=2)
     assert sum(app.committed().values()) == 1_000
     assert "kept=['count-0', 'count-1']" in first.log() or first.log().count("kept=[]") == 1
     assert len(list(app.records(f"{app.name}-out"))) == 1_000
 
 
-def test_two_workers_share_the_tasks_and_take_over_from_each_other(new_app: NewApp) -> None:
-    app = new_app()
+def test_two_workers_share_the_tasks_and_take_over_from_each_other(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     first = app.start()
     first.await_log("task open", times=4)
     app.produce(1_000)
@@ -148,8 +129,8 @@ def test_two_workers_share_the_tasks_and_take_over_from_each_other(new_app: NewA
     assert sum(app.counts().values()) == 3_000
 
 
-def test_second_worker_in_mode_single_stands_by_until_the_first_goes(new_app: NewApp) -> None:
-    app = new_app(mode="single")
+def test_second_worker_in_mode_single_stands_by_until_the_first_goes(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app(mode="single")
     first = app.start()
     first.await_log("task open")
     second = app.start(slot=1)
@@ -163,8 +144,8 @@ def test_second_worker_in_mode_single_stands_by_until_the_first_goes(new_app: Ne
     assert sum(app.counts().values()) == 2_000
 
 
-def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_move_offsets_back(new_app: NewApp) -> None:
-    app = new_app(partitions=1)
+def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_move_offsets_back(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app(partitions=1)
     first = app.start()
     first.await_log("task open")
     app.produce(1_000)
@@ -181,14 +162,18 @@ def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_move_offsets_back(
     assert sum(app.counts().values()) == 3_000
 
 
-def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_overwrite_their_state(new_app: NewApp) -> None:
-    app = new_app(partitions=1)
-    first = app.start(commit_interval_s=3600.0)
+@pytest.mark.parametrize("guarantee", Guarantee)
+def test_paused_worker_whose_tasks_went_on_elsewhere_can_commit_nothing(
+    new_edge_app: NewEdgeApp, guarantee: str
+) -> None:
+    app = new_edge_app(partitions=1)
+    first = app.start(guarantee=guarantee, commit_interval_s=3600.0)
     first.await_log("task open")
-    app.produce(1_000)
-    wait_until(lambda: len(list(app.records(f"{app.name}-out"))) == 1_000, "the first worker has read all")
+    app.produce(999)
+    app.produce(1, value=b"say")
+    first.await_log("a record says say")
     first.signal(signal.SIGSTOP)
-    second = app.start(slot=1)
+    second = app.start(slot=1, guarantee=guarantee)
     second.await_log("task open")
     app.produce(1_000)
     app.await_caught_up()
@@ -196,10 +181,37 @@ def test_paused_worker_whose_tasks_went_on_elsewhere_does_not_overwrite_their_st
     first.signal(signal.SIGCONT)
     first.stop()
     assert sum(app.counts().values()) == 2_000
+    assert sum(app.committed().values()) == 2_000
+    if guarantee == Guarantee.EXACTLY_ONCE:
+        assert len(list(app.records(f"{app.name}-out"))) == 2_000
 
 
-def test_finite_run_exits_0_when_all_inputs_are_committed_as_ended(new_app: NewApp) -> None:
-    app = new_app()
+def test_task_that_breaks_on_a_record_goes_on_from_what_was_committed(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    app.produce(1_000)
+    app.produce(1, value=b"break 2")
+    app.produce(1_000)
+    app.await_caught_up()
+    assert worker.log().count("a record breaks the task") >= 2
+    assert sum(app.counts().values()) == len(list(app.records(f"{app.name}-out"))) == 2_001
+
+
+def test_record_that_breaks_its_task_three_times_ends_the_worker_and_is_named(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app(partitions=1)
+    worker = app.start()
+    worker.await_log("task open")
+    app.produce(1_000)
+    app.produce(1, value=b"break 9")
+    app.produce(1_000)
+    assert worker.exit_code() == 1
+    assert f"3 attempts to process {app.name}-in partition 0 offset 1000: ValueError: a record breaks" in worker.log()
+    assert sum(app.counts().values()) <= 1_000
+
+
+def test_finite_run_exits_0_when_all_inputs_are_committed_as_ended(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     app.start().await_log("task open", times=4)
     app.workers[0].stop()
     app.produce(1_000, keys=3)
@@ -212,29 +224,31 @@ def test_finite_run_exits_0_when_all_inputs_are_committed_as_ended(new_app: NewA
     assert app.start(ends=ends).exit_code() == 0
 
 
-def test_task_that_stops_ends_the_worker_with_1_before_it_commits(new_app: NewApp) -> None:
-    app = new_app()
+def test_task_that_stops_ends_the_worker_with_1_before_it_commits(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     worker = app.start()
     worker.await_log("task open", times=4)
     app.produce(1, value=b"stop")
     assert worker.exit_code() == 1
     assert "a record says stop" in worker.log()
-    assert app.committed() == {}
+    assert sum(app.committed().values()) == 0
 
 
-def test_output_that_kafka_refuses_ends_the_worker_with_3_before_offsets_are_committed(new_app: NewApp) -> None:
-    app = new_app()
+def test_output_that_kafka_refuses_ends_the_worker_with_3_before_offsets_are_committed(
+    new_edge_app: NewEdgeApp,
+) -> None:
+    app = new_edge_app()
     worker = app.start()
     worker.await_log("task open", times=4)
     app.alter_topic(f"{app.name}-out", "max.message.bytes", "200")
     app.produce(10, value=b"size 1000")
     assert worker.exit_code() == 3
     assert f"topic {app.name}-out" in worker.log()
-    assert app.committed() == {}
+    assert sum(app.committed().values()) == 0
 
 
-def test_output_larger_than_its_topic_takes_becomes_a_dead_letter(new_app: NewApp) -> None:
-    app = new_app()
+def test_output_larger_than_its_topic_takes_becomes_a_dead_letter(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     worker = app.start()
     worker.await_log("task open", times=4)
     app.produce(1, value=b"size 1500000")
@@ -248,8 +262,8 @@ def test_output_larger_than_its_topic_takes_becomes_a_dead_letter(new_app: NewAp
     assert len(list(app.records(f"{app.name}-out"))) == 10
 
 
-def test_records_deleted_before_they_were_read_are_for_the_task_to_judge(new_app: NewApp) -> None:
-    app = new_app(partitions=1)
+def test_records_deleted_before_they_were_read_are_for_the_task_to_judge(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app(partitions=1)
     worker = app.start()
     worker.await_log("task open")
     app.produce(100)
@@ -263,16 +277,16 @@ def test_records_deleted_before_they_were_read_are_for_the_task_to_judge(new_app
     assert sum(app.committed().values()) == 100
 
 
-def test_unreachable_broker_ends_the_worker_with_3_and_names_the_address(new_app: NewApp) -> None:
-    app = new_app()
+def test_unreachable_broker_ends_the_worker_with_3_and_names_the_address(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     app.bootstrap = "127.0.0.1:1"
     worker = app.start()
     assert worker.exit_code(15.0) == 3
     assert "127.0.0.1:1" in worker.log()
 
 
-def test_worker_with_another_plan_is_refused_and_the_group_goes_on(new_app: NewApp) -> None:
-    app = new_app()
+def test_worker_with_another_plan_is_refused_and_the_group_goes_on(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
     worker = app.start()
     worker.await_log("task open", times=4)
     other = app.start(slot=1, plan="p2")

@@ -59,7 +59,7 @@ def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
 
     assert settings.bootstrap_servers == "127.0.0.1:9092"
     assert settings.mode is Mode.PARTITIONED
-    assert settings.guarantee is Guarantee.AT_LEAST_ONCE
+    assert settings.guarantee is Guarantee.EXACTLY_ONCE
     assert settings.commit_interval == timedelta(milliseconds=200)
     assert settings.changes is Changes.EVERY
     assert settings.model_fields_set == set()
@@ -125,12 +125,14 @@ def test_all_wrong_settings_are_told_at_once_with_their_sources(tmp_path: Path) 
     assert "--set commit_interval: write --set key=value" in found
 
 
-def test_exactly_once_is_refused_as_not_available_yet(tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, sets=["guarantee=exactly_once"])
-    assert "exactly_once is not available yet; this version has at_least_once" in line
+def test_exactly_once_with_uncommitted_reads_is_refused(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, sets=["kafka.isolation.level=read_uncommitted"])
+    assert "exactly_once reads committed records only" in line
+    given = ["kafka.isolation.level=read_uncommitted", "guarantee=at_least_once"]
+    assert load(tmp_path, sets=given).guarantee is Guarantee.AT_LEAST_ONCE
 
 
-@pytest.mark.parametrize("name", ["http_host", "http_port", "state_cache_mb"])
+@pytest.mark.parametrize("name", ["http_host", "http_port"])
 def test_setting_that_nothing_honours_yet_is_refused(tmp_path: Path, name: str) -> None:
     assert any("not available yet" in line for line in problems(tmp_path, sets=[f"{name}=1"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,7 +11,7 @@ from headrace.agents.tables import MemoryStore
 from headrace.agents.task import CHECKPOINT_KEY, Task, TaskFactory, TaskSettings, TaskStopped
 from headrace.app.application import App
 from headrace.sql.physical import Mode
-from headrace.sql.runtime.records import MemoryBatch, TopicPartition
+from headrace.sql.runtime.records import Change, MemoryBatch, Position, TopicPartition
 
 SQL = """\
 CREATE STREAM events (k VARCHAR KEY, at TIMESTAMP, WATERMARK FOR at);
@@ -19,10 +20,12 @@ CREATE TABLE windows AS SELECT k, COUNT(*) AS n FROM events GROUP BY k WINDOW TU
 FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
 
 
-def factory(mode: Mode = Mode.SINGLE, sql: str = SQL, *, continue_when_lost: bool = False) -> TaskFactory:
+def factory(
+    mode: Mode = Mode.SINGLE, sql: str = SQL, *, continue_when_lost: bool = False, exactly_once: bool = True
+) -> TaskFactory:
     app = App(sql, "app")
     topology = app.topology(mode, {"events": 2})
-    settings = TaskSettings(idle_timeout_s=30.0, continue_when_lost=continue_when_lost)
+    settings = TaskSettings(30.0, continue_when_lost=continue_when_lost, exactly_once=exactly_once)
     return TaskFactory(app.stages(mode), topology, settings)
 
 
@@ -180,3 +183,44 @@ def test_records_after_the_end_of_a_finite_run_are_refused() -> None:
     task.end_input(FIRST)
     with pytest.raises(TaskStopped, match="ran --until-end"):
         feed(task, FIRST, 300)
+
+
+@pytest.mark.parametrize(
+    ("exactly_once", "group", "state", "allowed"),
+    [
+        (True, 2, 2, True),
+        (True, 1, 2, False),
+        (True, 3, 2, False),
+        (True, None, 2, True),
+        (False, 2, 2, True),
+        (False, 1, 2, True),
+        (False, 3, 2, False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_state_and_group_must_have_read_equally_far(
+    exactly_once: bool, group: int | None, state: int, allowed: bool
+) -> None:
+    """At least once, a crash may leave the group behind; a group that has forgotten its offsets is no harm."""
+    made = factory(exactly_once=exactly_once)
+    store = MemoryStore()
+    task = open_task(store, made)
+    feed(task, FIRST, *range(state))
+    store.apply(cut_changes(task), 10)
+    positions = {} if group is None else {FIRST: Position(group, "")}
+    if allowed:
+        assert made.open(made.topology.tasks[0], store, positions).next_offsets[FIRST] == state
+    else:
+        with pytest.raises(TaskStopped, match=f"group stands at offset {group}, the state of .* at {state}"):
+            made.open(made.topology.tasks[0], store, positions)
+
+
+def test_group_that_has_read_without_a_state_to_show_for_it_is_refused() -> None:
+    with pytest.raises(TaskStopped, match="records of app-windows-0-changelog are lost"):
+        factory().open(factory().topology.tasks[0], MemoryStore(), {FIRST: Position(7, "")})
+
+
+def cut_changes(task: Task) -> Sequence[Change]:
+    cut = task.cut()
+    assert cut is not None
+    return cut.changelog

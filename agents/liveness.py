@@ -1,0 +1,66 @@
+"""Whether the partitions that a worker reads move on. Pure; time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from headrace.sql.runtime.records import TopicPartition
+
+STALLED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where the reading of a partition stands."""
+
+    partition: TopicPartition
+    position: int
+    end: int | None
+    """High watermark, where it is known."""
+    stable: int | None
+    """Last stable offset: what lies behind it belongs to transactions that are still open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A partition with records to read whose position has not moved for too long."""
+
+    stand: Stand
+    since: float
+    reason: str
+
+
+class Liveness:
+    """Finds the partitions that do not move."""
+
+    def __init__(self, stalled_s: float = STALLED_S) -> None:
+        self._stalled_s = stalled_s
+        self._moved: dict[TopicPartition, tuple[int, float]] = {}
+        """Position and when it was first seen."""
+        self.stalls: dict[TopicPartition, Stall] = {}
+
+    def observe(
+        self, now: float, stands: Iterable[Stand], *, waiting_for_commit: bool
+    ) -> tuple[list[Stall], list[Stall]]:
+        """Take note of all partitions that are read; the stalls that are new, and those that are over."""
+        before, self.stalls = self.stalls, {}
+        moved, self._moved = self._moved, {}
+        for stand in stands:
+            position, since = moved.get(stand.partition, (-1, now))
+            if stand.position != position or stand.end is None or stand.end <= stand.position:
+                since = now
+            self._moved[stand.partition] = stand.position, since
+            if now - since >= self._stalled_s:
+                reason = _reason(stand, waiting_for_commit=waiting_for_commit)
+                self.stalls[stand.partition] = Stall(stand, since, reason)
+        begun = [stall for partition, stall in self.stalls.items() if partition not in before]
+        return begun, [stall for partition, stall in before.items() if partition not in self.stalls]
+
+
+def _reason(stand: Stand, *, waiting_for_commit: bool) -> str:
+    if waiting_for_commit:
+        return "more waits for a commit than may be pending, and the commit does not end"
+    if stand.stable is not None and stand.stable <= stand.position:
+        return f"a transaction that another producer has open begins at offset {stand.stable}"
+    return "the broker sends no records"
