@@ -44,8 +44,8 @@ format: $(STAMP) ## rewrite the code in the project's format
 bench: $(STAMP) ## workloads Kafka to Kafka, beside a plain Faust agent (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.run --reference
 
-torture: $(STAMP) ## workers killed at random for ten minutes
-	@HEADRACE_TEST_TORTURE_SECONDS=600 PYTHON=$(BIN)/python tests/run torture
+torture: $(STAMP) ## rounds of torture until 1,000 workers were killed, and the report of them
+	@$(BIN)/python -m tests.torture
 
 image: ## container image, by docker, podman or buildah
 	@test -f Dockerfile || { echo "no Dockerfile yet" >&2; exit 1; }

@@ -2,124 +2,232 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
 from zlib import crc32
 
-from confluent_kafka import Producer
-from tests.integration.sql_app import SqlApp
+import orjson
+from confluent_kafka import KafkaError, Message, Producer
 
 PARTITIONS = 4
-PAGES = 97
 KINDS = 31
 PER_MS = 5
 """Hits in a millisecond of event time."""
 START_MS = 1_700_000_000_000
 WINDOW_MS = 1_000
+DISORDER_MS = 900
+"""Below the declared delay: no hit is late."""
+FLUSH_S = 90.0
 
-SQL = """
+
+class Hit(NamedTuple):
+    """A row of the source. Its number says everything else."""
+
+    id: int
+    page: str
+    kind: str
+    amount: int
+    at: int
+
+    @property
+    def window_start(self) -> int:
+        return self.at - self.at % WINDOW_MS
+
+    @property
+    def partition(self) -> int:
+        return crc32(self.page.encode()) % PARTITIONS
+
+
+def hit(number: int, pages: int) -> Hit:
+    at = START_MS + number // PER_MS - number * 6_151 % DISORDER_MS
+    return Hit(number, f"p{number % pages}", f"k{number * 7_919 % KINDS}", number % 1_000, at)
+
+
+class Rows(Enum):
+    """How the records of a sink follow from the hits of a key."""
+
+    COPIES = "a record for each hit"
+    EVERY = "the row so far after each hit"
+    LATEST = "the row so far, now and then, and at the end"
+    FINAL = "one row, when the window has closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """A sink topic `<app>-<name>` and what must be in it."""
+
+    name: str
+    rows: Rows
+    key: tuple[str, ...]
+    """Columns of a hit, and of a row, that say which hits a row is about."""
+    amount_min: int = 0
+    """Hits below are filtered out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Queries of one app. `{name}` stands for the app."""
+
+    sql: str
+    sinks: tuple[Sink, ...]
+
+
+_SOURCE = """
+SET 'idle_timeout' = '1h';
 CREATE STREAM hits (id BIGINT, page VARCHAR KEY, kind VARCHAR, amount BIGINT, at TIMESTAMP,
   WATERMARK FOR at AS at - INTERVAL '1' SECOND) WITH (topic = '{name}-in');
-CREATE TABLE pages WITH (topic = '{name}-pages', changes = 'latest') AS
-SELECT page, COUNT(*) AS hits, SUM(amount) AS amount, MIN(id) AS oldest, MAX(id) AS newest FROM hits
-GROUP BY page EMIT CHANGES;
-CREATE TABLE kinds WITH (topic = '{name}-kinds', changes = 'latest') AS
-SELECT kind, COUNT(*) AS hits, SUM(amount) AS amount, MIN(id) AS oldest, MAX(id) AS newest FROM hits
-GROUP BY kind EMIT CHANGES;
-CREATE TABLE windows WITH (topic = '{name}-windows') AS
-SELECT kind, window_start, COUNT(DISTINCT id) AS ids, MIN(id) AS oldest, MAX(id) AS newest, COUNT(*) AS hits FROM hits
-WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY kind EMIT FINAL;
 """
+_SUMS = "COUNT(*) AS hits, SUM(id) AS ids, SUM(amount) AS amount"
+_WINDOW = "WINDOW TUMBLING (SIZE 1 SECOND)"
 
+KEYED = Plan(
+    f"""{_SOURCE}
+CREATE STREAM copies WITH (topic = '{{name}}-copies') AS SELECT id, page, amount FROM hits;
+CREATE TABLE pages WITH (topic = '{{name}}-pages', changes = 'latest') AS
+SELECT page, {_SUMS} FROM hits GROUP BY page EMIT CHANGES;
+CREATE TABLE page_changes WITH (topic = '{{name}}-page-changes', changes = 'every') AS
+SELECT page, {_SUMS} FROM hits GROUP BY page EMIT CHANGES;
+CREATE TABLE page_windows WITH (topic = '{{name}}-page-windows') AS
+SELECT page, window_start, {_SUMS} FROM hits {_WINDOW} GROUP BY page EMIT FINAL;
+""",
+    (
+        Sink("copies", Rows.COPIES, ("page",)),
+        Sink("pages", Rows.LATEST, ("page",)),
+        Sink("page-changes", Rows.EVERY, ("page",)),
+        Sink("page-windows", Rows.FINAL, ("page", "window_start")),
+    ),
+)
+"""Grouped by the key of the source: nothing is re-keyed, in neither mode."""
 
-def page_of(number: int) -> str:
-    return f"p{number % PAGES}"
+REKEYED = Plan(
+    f"""{_SOURCE}
+CREATE TABLE kinds WITH (topic = '{{name}}-kinds', changes = 'latest') AS
+SELECT kind, {_SUMS} FROM hits GROUP BY kind EMIT CHANGES;
+CREATE TABLE kind_changes WITH (topic = '{{name}}-kind-changes', changes = 'every') AS
+SELECT kind, {_SUMS} FROM hits GROUP BY kind EMIT CHANGES;
+CREATE TABLE kind_windows WITH (topic = '{{name}}-kind-windows') AS
+SELECT kind, window_start, {_SUMS} FROM hits {_WINDOW} GROUP BY kind EMIT FINAL;
+""",
+    (
+        Sink("kinds", Rows.LATEST, ("kind",)),
+        Sink("kind-changes", Rows.EVERY, ("kind",)),
+        Sink("kind-windows", Rows.FINAL, ("kind", "window_start")),
+    ),
+)
+"""Grouped by another column: through repartition topics as rows (every change) and as partial aggregates."""
 
+CHAINED = Plan(
+    f"""{_SOURCE}
+CREATE STREAM large WITH (topic = '{{name}}-large') AS SELECT * FROM hits WHERE amount >= 500;
+CREATE TABLE page_window_changes WITH (topic = '{{name}}-page-window-changes', changes = 'latest') AS
+SELECT page, window_start, {_SUMS} FROM hits {_WINDOW} GROUP BY page EMIT CHANGES;
+CREATE TABLE kind_windows WITH (topic = '{{name}}-kind-windows') AS
+SELECT kind, window_start, {_SUMS} FROM large {_WINDOW} GROUP BY kind EMIT FINAL;
+CREATE TABLE kind_window_changes WITH (topic = '{{name}}-kind-window-changes', changes = 'every') AS
+SELECT kind, window_start, {_SUMS} FROM large {_WINDOW} GROUP BY kind EMIT CHANGES;
+CREATE TABLE totals WITH (topic = '{{name}}-totals', changes = 'latest') AS
+SELECT window_start, SUM(hits) AS hits, SUM(ids) AS ids, SUM(amount) AS amount FROM kind_windows
+GROUP BY window_start EMIT CHANGES;
+""",
+    (
+        Sink("large", Rows.COPIES, ("page",), amount_min=500),
+        Sink("page-window-changes", Rows.LATEST, ("page", "window_start")),
+        Sink("kind-windows", Rows.FINAL, ("kind", "window_start"), amount_min=500),
+        Sink("kind-window-changes", Rows.EVERY, ("kind", "window_start"), amount_min=500),
+        Sink("totals", Rows.LATEST, ("window_start",), amount_min=500),
+    ),
+)
+"""Queries that read queries: filtered, re-keyed, windowed, and re-keyed again."""
 
-def kind_of(number: int) -> str:
-    return f"k{number * 7919 % KINDS}"
-
-
-def amount_of(number: int) -> int:
-    return number % 1_000
+PLANS = {"keyed": KEYED, "rekeyed": REKEYED, "chained": CHAINED}
 
 
 class HitProducer(threading.Thread):
-    """Writes hits at a rate, keyed by page, until it is told to stop; then Kafka has `count` of them."""
+    """Writes hits at a rate, keyed by page, until it is told to stop; then Kafka has `count` of them.
 
-    def __init__(self, app: SqlApp, per_s: int) -> None:
+    A broker that goes away is waited for, and nothing is written twice: the producer is idempotent and never gives up.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, pages: int, per_s: int) -> None:
         super().__init__(daemon=True)
         self.count = 0
+        self.acknowledged = 0
+        self.failure = ""
         self.failed = threading.Event()
-        self._topic = app.source
+        self._topic = topic
+        self._pages = pages
         self._per_s = per_s
         self._enough = threading.Event()
         self._producer = Producer(
-            {"bootstrap.servers": app.bootstrap, "enable.idempotence": True, "linger.ms": 5, "compression.type": "lz4"}
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "message.timeout.ms": 0,
+                "reconnect.backoff.max.ms": 1_000,
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "on_delivery": self._note,
+            }
         )
 
+    def _note(self, error: KafkaError | None, _: Message) -> None:
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self._fail(error.str())
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self.failed.set()
+
     def run(self) -> None:
+        began = time.monotonic()
         try:
-            self._produce()
-        except BaseException:
-            self.failed.set()
+            while not self._enough.wait(0.02):
+                self._produce(int((time.monotonic() - began) * self._per_s))
+        except Exception as error:
+            self._fail(repr(error))
             raise
 
-    def _produce(self) -> None:
-        began = time.monotonic()
-        while not self._enough.wait(0.02):
-            for number in range(self.count, int((time.monotonic() - began) * self._per_s)):
-                page = page_of(number)
-                value = {
-                    "id": number,
-                    "page": page,
-                    "kind": kind_of(number),
-                    "amount": amount_of(number),
-                    "at": START_MS + number // PER_MS,
-                }
+    def _produce(self, until: int) -> None:
+        for number in range(self.count, until):
+            record = hit(number, self._pages)
+            try:
                 self._producer.produce(
-                    self._topic, json.dumps(value), page, partition=crc32(page.encode()) % PARTITIONS
+                    self._topic, orjson.dumps(record._asdict()), record.page, partition=record.partition
                 )
-                self.count += 1
-            self._producer.poll(0)
-        assert self._producer.flush(60) == 0
+            except BufferError:
+                break  # the broker is away: go on when it is back
+            self.count += 1
+        self._producer.poll(0)
 
     def finish(self) -> None:
+        """Write no more; wait until Kafka has everything."""
         self._enough.set()
         self.join()
-        assert not self.failed.is_set()
+        self._flush()
+
+    def _flush(self) -> None:
+        left = self._producer.flush(FLUSH_S)
+        assert not self.failed.is_set(), f"the producer of the source failed: {self.failure}"
+        assert left == 0, f"{left} records of the source were not acknowledged"
+        assert self.acknowledged == self.count
+
+    def touch_every_key(self) -> None:
+        """After `finish`: one more hit of each page and each kind, so that the state of every group is used again."""
+        self._produce(self.count + max(self._pages, KINDS))
+        self._flush()
 
 
-def verify(app: SqlApp, count: int) -> str:
-    """Compare the sinks of a run that has ended with the truth about `count` hits; what was repeated, in words.
-
-    A crash may make hits count twice, so counts and sums may be above the truth; distinct ids, the oldest and the
-    newest are exact whatever was repeated, and show all that was lost.
-    """
-    grouped = {"pages": defaultdict(list), "kinds": defaultdict(list)}
-    windows = defaultdict(list)
-    for number in range(count):
-        grouped["pages"][page_of(number)].append(number)
-        grouped["kinds"][kind_of(number)].append(number)
-        at = START_MS + number // PER_MS
-        windows[kind_of(number), at - at % WINDOW_MS].append(number)
-    repeated = {}
-    for sink, truth in grouped.items():
-        rows = {
-            key.decode(): json.loads(value) for key, (value, _) in app.contents(f"{app.name}-{sink}").items() if key
-        }
-        assert rows.keys() == truth.keys(), sink
-        for key, numbers in truth.items():
-            row = rows[key]
-            assert (row["oldest"], row["newest"]) == (numbers[0], numbers[-1]), (sink, row)
-            assert row["hits"] >= len(numbers), (sink, "hits are lost", row, len(numbers))
-            assert row["amount"] >= sum(map(amount_of, numbers)), (sink, "amounts are lost", row)
-        repeated[sink] = sum(row["hits"] for row in rows.values()) - count
-    written = app.rows(f"{app.name}-windows")
-    for row in written:
-        numbers = windows[row["kind"], row["window_start"]]
-        assert (row["ids"], row["oldest"], row["newest"]) == (len(numbers), numbers[0], numbers[-1]), row
-    assert {(row["kind"], row["window_start"]) for row in written} == windows.keys()
-    return f"{count} hits; counted again {repeated}; {len(written)} rows of {len(windows)} windows"
+def hits_of(messages: Sequence[Any], pages: int) -> list[Hit]:
+    """The hits that records of the source hold, in their order; AssertionError where one is not what was written."""
+    hits = []
+    for message in messages:
+        number = orjson.loads(message.value())["id"]
+        hits.append(hit(number, pages))
+        assert hits[-1].partition == message.partition()
+    return hits
