@@ -23,7 +23,7 @@ def main() -> None:
         store="memory://",
         topic_disable_leader=True,
         web_enabled=False,
-        datadir=order["state_dir"],
+        datadir=sys.argv[2],
         consumer_auto_offset_reset="earliest",
     )
     source = app.topic(order["source"], value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw")

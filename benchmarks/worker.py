@@ -1,13 +1,15 @@
-"""One measured worker: runs an SQL text to the end of its source and prints its CPU time per record as JSON."""
+"""One measured worker: runs an order and prints its CPU time as JSON. Started by process.started."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from headrace.agents.config import WorkerConfig
+from benchmarks.order import Order
+from headrace.agents.config import Guarantee, WorkerConfig
 from headrace.agents.task import Task, TaskFactory, TaskSettings
 from headrace.agents.topics import Cluster
 from headrace.agents.topology import TaskSpec
@@ -42,25 +44,28 @@ class MeasuredFactory(TaskFactory):
 
 
 def main() -> int:
-    order = json.loads(sys.argv[1])
-    app = App(order["sql"], order["app"])
-    mode = Mode(order["mode"])
+    order = Order(**json.loads(sys.argv[1]))
+    app = App(order.text, order.app)
+    mode = Mode(order.mode)
     config = WorkerConfig(
-        order["bootstrap"], order["app"], Path(order["state_dir"]), commit_interval_s=order["commit_interval_s"]
+        order.bootstrap,
+        order.app,
+        Path(sys.argv[2]),
+        guarantee=Guarantee(order.guarantee),
+        commit_interval_s=order.commit_interval_s,
     )
     cluster = Cluster(config)
     sources = cluster.source_partitions(app.source_topics())
-    ends = cluster.end_offsets([TopicPartition(t, n) for t, count in sources.items() for n in range(count)])
-    config = WorkerConfig(**{f: getattr(config, f) for f in config.__slots__} | {"ends": ends})
+    if order.to_end:
+        inputs = [TopicPartition(topic, number) for topic, count in sources.items() for number in range(count)]
+        config = replace(config, ends=cluster.end_offsets(inputs))
     factory = MeasuredFactory(
-        app.stages(mode),
-        app.topology(mode, sources, order["parallelism"]),
-        TaskSettings(30.0, continue_when_lost=False),
+        app.stages(mode), app.topology(mode, sources, None), TaskSettings(30.0, continue_when_lost=False)
     )
     code = run_worker(config, factory)
     assert Clock.started is not None
     cpu_s, wall_s = time.process_time() - Clock.started[0], time.monotonic() - Clock.started[1]
-    print(json.dumps({"code": code, "cpu_s": cpu_s, "wall_s": wall_s, "memory_mb": peak_memory_mb()}))
+    print(json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "memory_mb": peak_memory_mb()}))
     return code
 
 

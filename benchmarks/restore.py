@@ -1,0 +1,183 @@
+"""How fast a task's state comes back from its changelog: `python -m benchmarks.restore`.
+
+A changelog of distinct keys, written as a worker writes it, is restored into an empty RocksDB, run by run. CPU µs per
+key is user and system time of the process; the threads of RocksDB, which sort and write files beside the interpreter,
+are in it. Beside some of the runs a main loop does what a worker with little to do does: a task that wakes up every
+two milliseconds, and a call in a thread, as a commit is. Their delays say what a restore costs the tasks that run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from benchmarks import broker as brokers
+from benchmarks.cpu import plain_loop_us
+from headrace.agents.changelog import RestoreProgress, Restorer, Span
+from headrace.agents.config import WorkerConfig
+from headrace.agents.tables import RocksStore
+from headrace.agents.task import CHECKPOINT_KEY
+from headrace.agents.topics import Cluster
+from headrace.sql.runtime.records import TopicPartition
+
+VALUE_BYTES = 60
+COMMIT_KEYS = 20_000
+"""Changes per transaction."""
+WAKE_S = 0.002
+
+
+def keys_and_values(count: int) -> Iterator[tuple[bytes, bytes]]:
+    """Distinct keys in no order, as groups come."""
+    numbers = random.Random(1)
+    mask = 0x5DEECE66D % (1 << 40)
+    for number in range(count):
+        yield b"\x00%012x" % (number * 0x9E3779B1 % (1 << 40) ^ mask), numbers.randbytes(VALUE_BYTES)
+
+
+def fill(address: str, topic: str, count: int) -> None:
+    """Write the changelog once; one that exists is used again."""
+    admin = AdminClient({"bootstrap.servers": address})
+    if topic in admin.list_topics(timeout=10).topics:
+        return
+    admin.create_topics([NewTopic(topic, 1, 1, config={"cleanup.policy": "compact"})])[topic].result()
+    producer = Producer(
+        {
+            "bootstrap.servers": address,
+            "transactional.id": topic,
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "batch.size": 1_000_000,
+            "batch.num.messages": 100_000,
+        }
+    )
+    producer.init_transactions()
+    pairs = keys_and_values(count)
+    for written in range(0, count, COMMIT_KEYS):
+        live = min(written + COMMIT_KEYS, count)
+        producer.begin_transaction()
+        for _ in range(written, live):
+            key, value = next(pairs)
+            producer.produce(topic, value, key, 0)
+        producer.produce(topic, msgspec.json.encode({"live": {0: live}}), CHECKPOINT_KEY, 0)
+        producer.commit_transaction()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One restore."""
+
+    wall_s: float
+    cpu_s: float
+    held_s: float
+    """CPU time of the restoring thread, for which it holds the interpreter."""
+
+
+def restore(restorer: Restorer, changelog: TopicPartition, span: Span, keys: int, directory: Path) -> Run:
+    """Restore into an empty store. The restore itself counts the entries; so does this."""
+    store = RocksStore(directory)
+    wall, cpu, held = time.perf_counter(), time.process_time(), time.thread_time()
+    restorer.restore(store, changelog, span, RestoreProgress(changelog), lambda: False)
+    run = Run(time.perf_counter() - wall, time.process_time() - cpu, time.thread_time() - held)
+    *_, entries = store.entries()
+    store.close()
+    if entries != keys + 1:
+        raise SystemExit(f"{entries - 1} keys instead of {keys}")
+    return run
+
+
+async def delays(until: threading.Event) -> tuple[list[float], list[float]]:
+    """How late the loop wakes up, and how long a call in a thread takes, in ms, until told to end."""
+    late, calls = [], []
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as pool:
+        while not until.is_set():
+            due = loop.time() + WAKE_S
+            await asyncio.sleep(WAKE_S)
+            woken = loop.time()
+            await loop.run_in_executor(pool, time.sleep, 0)
+            late.append((woken - due) * 1000)
+            calls.append((loop.time() - woken) * 1000)
+    return late, calls
+
+
+def restore_beside_a_loop(
+    restorer: Restorer, changelog: TopicPartition, span: Span, keys: int, directory: Path
+) -> tuple[Run, list[float], list[float]]:
+    ended = threading.Event()
+
+    def work() -> Run:
+        try:
+            return restore(restorer, changelog, span, keys, directory)
+        finally:
+            ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(work)
+        late, calls = asyncio.run(delays(ended))
+        return run.result(), late, calls
+
+
+def percentiles(name: str, values: list[float]) -> str:
+    ordered = sorted(values)
+    p50, p99 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99))
+    return f"{name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {ordered[-1]:.1f} ms"
+
+
+def report(address: str, options: argparse.Namespace) -> None:
+    """Fill, restore, print."""
+    topic = f"bench-restore-{options.keys}"
+    fill(address, topic, options.keys)
+    config = WorkerConfig(address, "bench-restore", Path())
+    changelog = TopicPartition(topic, 0)
+    span = Span(0, Cluster(config).end_offsets([changelog])[changelog])
+    restorer = Restorer(config)
+    runs, loops, late, calls = [], [], [], []
+    print("| restore | keys/s | CPU µs/key | of it in the restoring thread | in plain loops |")
+    print("| --- | --- | --- | --- | --- |")
+    for number in range(options.repeat):
+        with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
+            before = plain_loop_us()
+            runs.append(restore(restorer, changelog, span, options.keys, Path(directory, "alone")))
+            loops.append((before + plain_loop_us()) / 2)
+            print(row(str(number + 1), runs[-1:], loops[-1:], options.keys), flush=True)
+            _, more_late, more_calls = restore_beside_a_loop(
+                restorer, changelog, span, options.keys, Path(directory, "beside")
+            )
+            late += more_late
+            calls += more_calls
+    print(row("median", runs, loops, options.keys))
+    print(f"beside a restore, {percentiles('the loop wakes up late by', late)}")
+    print(f"beside a restore, {percentiles('a call in a thread takes', calls)}")
+
+
+def row(name: str, runs: list[Run], loops: list[float], keys: int) -> str:
+    speed = statistics.median(keys / run.wall_s for run in runs)
+    cpu_us, held_us = (statistics.median(getattr(r, cost) / keys * 1e6 for r in runs) for cost in ("cpu_s", "held_s"))
+    return f"| {name} | {speed:,.0f} | {cpu_us:.2f} | {held_us:.2f} | {cpu_us / statistics.median(loops):.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    brokers.add_options(parser)
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--repeat", type=int, default=5)
+    options = parser.parse_args()
+    with brokers.opened(options) as broker:
+        report(broker.address, options)
+
+
+if __name__ == "__main__":
+    main()
