@@ -55,6 +55,7 @@ OPTIONS = {
     "retention": "how long a sink topic that Headrace creates keeps records (`7d`, `12 hours`); default: no limit",
     "key_in_value": "`false` leaves the key columns out of the value",
     "changes": "with EMIT CHANGES: a record for every change, or the newest row of each changed group per commit",
+    "ttl": "of a grouped query without a window: event time after which a group without rows ends (`7d`)",
     "on_error": "what a bad record does: dead letter, nothing (counted), or the end of the worker",
     "late": "whether a late record goes to the dead-letter topic; it is counted in both cases",
     "emit": "what a windowed query without EMIT does; default: `final`",
@@ -375,10 +376,8 @@ def settings() -> str:
         doc = field.description or {"log_format": "Form of the log.", "log_level": "Least level that is logged."}[name]
         if name in s.UNAVAILABLE:
             default, doc = "", "Not there yet: refused when given."
-        if name == "guarantee":
-            doc = "What a crash may do. Only `at_least_once` so far; `exactly_once` is refused."
         values = getattr(field.annotation, "__members__", None)
-        choices = f" ({', '.join(map(str, values.values()))})" if values and name != "guarantee" else ""
+        choices = f" ({', '.join(map(str, values.values()))})" if values else ""
         rows.append((_code(name), _code(default) if default else "", doc.rstrip(".") + choices, FLAGS.get(name, "")))
     return table(("setting", "default", "meaning", "a flag of"), rows)
 
