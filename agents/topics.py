@@ -203,7 +203,8 @@ class Cluster:
 
         def ask() -> dict[TopicPartition, int]:
             answers = self._admin.list_offsets(wanted, request_timeout=ASK_S)
-            return {TopicPartition(p.topic, p.partition): int(f.result().offset) for p, f in answers.items()}
+            # When a broker goes away at the wrong moment, librdkafka forgets the request and its time-out.
+            return {TopicPartition(p.topic, p.partition): int(f.result(2 * ASK_S).offset) for p, f in answers.items()}
 
         return self._patiently(ask, f"offsets of {', '.join(topics)} cannot be read")
 
@@ -257,6 +258,9 @@ class Cluster:
             except KafkaException as error:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                     raise self._failure(failing, error) from error
+            except TimeoutError as error:
+                if time.monotonic() > deadline:
+                    raise KafkaFailure(f"{failing}: no answer", f"Kafka at {self.address}") from error
             # After a restart of the broker an old client asks in vain for ever: it keeps what it knew of coordinators.
             time.sleep(0.2)
             self._admin = self._new_admin()
