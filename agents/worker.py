@@ -224,6 +224,7 @@ class Worker:
                 code = await self._commit_finally()
             self._settled = False
             await self._app.stop()
+            await self._committer.idle()
             self._committer.close()
             self._owned.close_all()
         self._background.shut_down()
