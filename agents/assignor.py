@@ -180,12 +180,16 @@ class TaskAssignor(PartitionAssignor):
         app: Any,
         topology: Topology,
         me: Callable[[], Member],
+        hold: Callable[[], None],
         refuse: Callable[[str], None],
     ) -> None:
-        """`me` is asked at each join; `refuse` is told, in the consumer's thread, why we are out."""
+        """`me` is asked at each join. In the consumer's thread, `hold` is called as soon as partitions are assigned,
+        and `refuse` is told why we are out.
+        """
         super().__init__(app)
         self._topology = topology
         self._me = me
+        self._hold = hold
         self._refuse = refuse
         self._inputs = {spec.id: spec.inputs for spec in topology.tasks}
         self.verdict = Verdict()
@@ -235,6 +239,7 @@ class TaskAssignor(PartitionAssignor):
                 )
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+        self._hold()
         self._active_tps = {TP(*partition) for partition in assignment.partitions()}
         self.verdict = msgspec.json.decode(assignment.user_data or b"{}", type=Verdict)
         if self.verdict.refused:

@@ -19,7 +19,7 @@ from headrace.agents.background import Background
 from headrace.agents.changelog import RestoreCancelled
 from headrace.agents.commit import OpenTask
 from headrace.agents.delivery import Group
-from headrace.agents.errors import Fenced
+from headrace.agents.errors import Fenced, KafkaFailure, StateFailure
 from headrace.agents.membership import Membership
 from headrace.agents.task import TaskStopped
 from headrace.agents.topology import TaskId, TaskSpec
@@ -139,9 +139,9 @@ class Ownership:
             opened = await self._background.in_thread(self._opener.open, self._specs[id_], opening.cancelled)
         except RestoreCancelled:
             return None
-        except TaskStopped:
+        except (TaskStopped, KafkaFailure, StateFailure) as error:
             # What does not fit together may be what a new owner has written meanwhile, while this process was paused.
-            if opening.cancelled() or await self._is_fenced():
+            if opening.cancelled() or (isinstance(error, TaskStopped) and await self._is_fenced()):
                 return None
             raise
         if opening.cancelled():

@@ -32,6 +32,7 @@ REACH_S = 6.0
 """Time a cluster has to answer for the first time."""
 REQUEST_S = 30.0
 ASK_S = 5.0
+GRACE_S = 5.0
 PATIENCE_S = 60.0
 """Time a cluster has to get over a restart or an election."""
 
@@ -126,7 +127,7 @@ class Cluster:
         futures = self._admin.describe_topics(TopicCollection(sorted(set(names))), request_timeout=REQUEST_S)
         for name, future in futures.items():
             try:
-                description = future.result()
+                description = _answer(future)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue
@@ -152,7 +153,7 @@ class Cluster:
         new = [_new_topic(spec, replicas) for spec in specs]
         for name, future in self._admin.create_topics(new, request_timeout=REQUEST_S).items():
             try:
-                future.result()
+                _answer(future)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._failure(f"topic {name!r} cannot be created", error) from error
@@ -169,7 +170,7 @@ class Cluster:
             return
         for name, future in self._admin.delete_topics(sorted(existing), request_timeout=REQUEST_S).items():
             try:
-                future.result()
+                _answer(future)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise self._failure(f"topic {name!r} cannot be deleted", error) from error
@@ -203,8 +204,7 @@ class Cluster:
 
         def ask() -> dict[TopicPartition, int]:
             answers = self._admin.list_offsets(wanted, request_timeout=ASK_S)
-            # When a broker goes away at the wrong moment, librdkafka forgets the request and its time-out.
-            return {TopicPartition(p.topic, p.partition): int(f.result(2 * ASK_S).offset) for p, f in answers.items()}
+            return {TopicPartition(p.topic, p.partition): int(_answer(f, ASK_S).offset) for p, f in answers.items()}
 
         return self._patiently(ask, f"offsets of {', '.join(topics)} cannot be read")
 
@@ -241,7 +241,7 @@ class Cluster:
         """Forget the app's group offsets. Fails while a worker is running."""
         future = self._admin.delete_consumer_groups([self._group], request_timeout=REQUEST_S)[self._group]
         try:
-            future.result()
+            _answer(future)
         except KafkaException as error:
             code = error.args[0].code()
             if code == KafkaError.NON_EMPTY_GROUP:
@@ -258,21 +258,29 @@ class Cluster:
             except KafkaException as error:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                     raise self._failure(failing, error) from error
-            except TimeoutError as error:
-                if time.monotonic() > deadline:
-                    raise KafkaFailure(f"{failing}: no answer", f"Kafka at {self.address}") from error
             # After a restart of the broker an old client asks in vain for ever: it keeps what it knew of coordinators.
             time.sleep(0.2)
             self._admin = self._new_admin()
 
     def _result(self, future: Future[T], failing: str) -> T:
         try:
-            return future.result()
+            return _answer(future)
         except KafkaException as error:
             raise self._failure(failing, error) from error
 
     def _failure(self, message: str, error: KafkaException) -> KafkaFailure:
         return KafkaFailure(f"{message}: {error.args[0].str()}", f"Kafka at {self.address}")
+
+
+def _answer(future: Future[T], time_out_s: float = REQUEST_S) -> T:
+    """What an admin request brings; the time-out is that of the request.
+
+    When a broker goes away at the wrong moment, librdkafka forgets the request, its time-out included.
+    """
+    try:
+        return future.result(time_out_s + GRACE_S)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
 
 def _metadata(partition: KafkaPartition) -> str:

@@ -21,7 +21,6 @@ from aiokafka.errors import (
     ConsumerStoppedError,
     CorruptRecordException,
     IllegalStateError,
-    NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
 from aiokafka.protocol.group import JoinGroupRequest
@@ -155,8 +154,6 @@ def _raise_current(fetcher: Any, partition: Any, failed: Any) -> None:
     """Raise a fetch error, unless it speaks of a position that the reader has left since."""
     try:
         failed.check_raise()
-    except NoOffsetForPartitionError:
-        return  # from between the assignment and the seek that always follows it
     except OffsetOutOfRangeError as error:
         state = fetcher._subscriptions.subscription.assignment.state_value(partition)
         if not state.has_valid_position or state.position != error.args[0].get(partition):
@@ -165,14 +162,12 @@ def _raise_current(fetcher: Any, partition: Any, failed: Any) -> None:
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
-    """Tells the app of revoked and assigned partitions; assigned ones are not fetched before their task is ready."""
+    """Tells the app of revoked and assigned partitions."""
 
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         assigned = list(assigned)
         thread = cast(BatchConsumerThread, self._thread)
-        consumer = thread._ensure_consumer()
-        consumer.pause(*assigned)
-        coordinator = consumer._coordinator
+        coordinator = thread._ensure_consumer()._coordinator
         thread.membership = Membership(
             coordinator.generation, coordinator.member_id, frozenset(TopicPartition(*p) for p in assigned)
         )
@@ -247,6 +242,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             fetch_max_wait_ms=IDLE_FETCH[1],
             **options,
         )
+
+    def hold_assigned(self) -> None:
+        """Fetch nothing of newly assigned partitions until they are placed; called by the assignor in this thread.
+
+        Each is given a position, whatever it is. aiokafka looks for one of a partition that has none, fetches nothing
+        from that partition's broker meanwhile, and where the coordinator goes away it waits for ever.
+        """
+        consumer = self._ensure_consumer()
+        for partition in consumer.assignment():
+            consumer.pause(partition)
+            consumer.seek(partition, 0)
 
     async def place(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on reading each partition at its offset. Partitions that are not ours any more are left out."""

@@ -34,7 +34,7 @@ from headrace.agents.errors import BatchFailed, CommitFailed, Fenced, KafkaFailu
 from headrace.agents.liveness import Liveness, Stand
 from headrace.agents.opening import TaskOpener
 from headrace.agents.ownership import Ownership
-from headrace.agents.producer import UnsendableState
+from headrace.agents.producer import INIT_S, UnsendableState
 from headrace.agents.records import FetchedBatch
 from headrace.agents.suspects import ATTEMPTS_MAX, Suspects
 from headrace.agents.tables import held_tasks
@@ -172,7 +172,11 @@ class Worker:
     def _build_app(self) -> BatchApp:
         app = BatchApp(self.config, self)
         app.assignor = TaskAssignor(
-            app, self.topology, me=self._member, refuse=lambda reason: self.crashed(TaskStopped(reason))
+            app,
+            self.topology,
+            me=self._member,
+            hold=lambda: self._reader.hold_assigned(),
+            refuse=lambda reason: self.crashed(TaskStopped(reason)),
         )
         app.on_rebalance_complete.connect(self._assigned)
         for topic in self.topology.input_topics:
@@ -515,9 +519,10 @@ class Worker:
 
     async def _renew(self) -> None:
         try:
-            await self._background.in_thread(self._delivery.start)
-        except CommitFailed as error:
-            raise KafkaFailure(f"no producer could be started: {error}") from error
+            # The client's own time-outs cannot be relied upon when a broker goes away.
+            await asyncio.wait_for(self._background.in_thread(self._delivery.start), INIT_S + 10)
+        except (CommitFailed, TimeoutError) as error:
+            raise KafkaFailure(f"no producer could be started: {str(error) or 'no answer'}") from error
         self._broken = False
 
     async def _begin_reading(self, opened: OpenTask) -> None:

@@ -43,8 +43,8 @@ SHORT_DECK = {
     Kind.REPLACE: 1,
     Kind.LEAVE: 1,
     Kind.EXTRA: 1,
+    Kind.KILL_BROKER: 1,
 }
-"""Without kills of the broker: after some of them workers still hang (docs/reliability.md); the long form has them."""
 
 
 @dataclass(frozen=True, slots=True)
