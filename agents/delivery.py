@@ -62,6 +62,9 @@ class Delivery(Protocol):
         Blocks; raises CommitFailed.
         """
 
+    async def admit(self) -> None:
+        """A batch is about to be processed. Raises Fenced where what it makes could not be taken back."""
+
     def take(self, task: Task) -> None:
         """A task may have outputs. Raises CommitFailed."""
 
@@ -116,6 +119,9 @@ class ExactlyOnce:
         producer = OutputProducer(self._config, self._outlets.topics, self._outlets.dead_letter_topic, transactional_id)
         producer.init_transactions()
         return producer
+
+    async def admit(self) -> None:
+        """The commit is what the group may refuse."""
 
     def take(self, task: Task) -> None:
         """Outputs wait in their task."""
@@ -176,6 +182,9 @@ class AtLeastOnce:
     def start(self) -> None:
         self.producer = None
         self.producer = OutputProducer(self._config, self._outlets.topics, self._outlets.dead_letter_topic)
+
+    async def admit(self) -> None:
+        await self._group.confirm_membership()
 
     def take(self, task: Task) -> None:
         if self.producer is None or self._flushing:

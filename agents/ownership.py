@@ -11,30 +11,21 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
 from headrace.agents.background import Background
-from headrace.agents.changelog import RestoreCancelled
+from headrace.agents.changelog import RestoreCancelled, RestoreProgress
 from headrace.agents.commit import OpenTask
 from headrace.agents.delivery import Group
 from headrace.agents.errors import Fenced, KafkaFailure, StateFailure
 from headrace.agents.membership import Membership
+from headrace.agents.opening import TaskOpener
 from headrace.agents.task import TaskStopped
+from headrace.agents.topics import Cluster
 from headrace.agents.topology import TaskId, TaskSpec
-from headrace.sql.runtime.records import Position, TopicPartition
 
 log = structlog.get_logger(__name__)
-
-
-class Opener(Protocol):
-    def open(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> OpenTask:
-        """The task with its state as its changelog has it. Blocks; raises RestoreCancelled among others."""
-
-
-Committed = Callable[[Collection[TopicPartition]], Mapping[TopicPartition, Position]]
-"""The group's committed positions, with no transaction pending on them. Blocks."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,8 +49,8 @@ class Ownership:
     def __init__(
         self,
         specs: Mapping[TaskId, TaskSpec],
-        opener: Opener,
-        committed: Committed,
+        opener: TaskOpener,
+        cluster: Cluster,
         group: Group,
         background: Background,
         on_open: Callable[[OpenTask], Awaitable[None]],
@@ -71,7 +62,7 @@ class Ownership:
         self.opened = 0
         self._specs = specs
         self._opener = opener
-        self._committed = committed
+        self._cluster = cluster
         self._group = group
         self._background = background
         self._on_open = on_open
@@ -86,6 +77,11 @@ class Ownership:
     @property
     def opening(self) -> Collection[TaskId]:
         return self._opening.keys()
+
+    @property
+    def restoring(self) -> Mapping[TaskId, RestoreProgress]:
+        """How far the restores are that run at the moment."""
+        return self._opener.restoring
 
     async def take_over(self, membership: Membership) -> None:
         """Have exactly the tasks whose inputs the membership assigns, open or on the way."""
@@ -103,7 +99,7 @@ class Ownership:
     async def _overtaken(self) -> list[TaskId]:
         """Tasks that another worker committed for while the group did without us."""
         kept = {partition: id_ for id_, opened in self.tasks.items() for partition in opened.expected}
-        committed = await self._background.in_thread(self._committed, list(kept))
+        committed = await self._background.in_thread(self._cluster.committed, list(kept))
         overtaken = {
             id_
             for partition, id_ in kept.items()

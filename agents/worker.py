@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import signal
-import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -20,16 +18,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import structlog
-from aiokafka.errors import KafkaError as ConsumerError
-from confluent_kafka import KafkaException
 
 from headrace.agents import purge
 from headrace.agents.assignor import Member, TaskAssignor
 from headrace.agents.background import Background
 from headrace.agents.commit import Committer, OpenTask
-from headrace.agents.config import Guarantee, WorkerConfig
+from headrace.agents.config import WorkerConfig
 from headrace.agents.delivery import Outlets, new_delivery
 from headrace.agents.directory import WorkerDirectory, claim
+from headrace.agents.ending import EXIT_DONE, Deadline, verdict
 from headrace.agents.errors import BatchFailed, CommitFailed, Fenced, KafkaFailure, StateFailure
 from headrace.agents.liveness import Liveness, Stand
 from headrace.agents.opening import TaskOpener
@@ -46,10 +43,6 @@ from headrace.sql.runtime.records import Cut, Position, RecordBatch, TopicPartit
 
 log = structlog.get_logger(__name__)
 
-EXIT_DONE = 0
-EXIT_STOPPED = 1
-EXIT_KAFKA = 3
-
 CONFIRMED_S = 1.0
 """How long a member may trust the group's last answer: well below any session time-out."""
 COMPLETION_S = 0.3
@@ -65,7 +58,7 @@ def run_worker(config: WorkerConfig, factory: TaskFactory) -> int:
     where a stop takes longer than its deadline.
     """
     _spare_garbage_collection()
-    deadline = _Deadline(config.stop_deadline_s)
+    deadline = Deadline(config.stop_deadline_s)
     code = asyncio.run(Worker(config, factory).run(deadline.start))
     # The interpreter waits for threads that may be waiting for Kafka: the deadline holds until the process is gone.
     deadline.code = code
@@ -150,9 +143,7 @@ class Worker:
         exchanges = [spec.name for spec in self.topology.topics if spec.kind is TopicKind.REPARTITION]
         self._purge = purge.PurgeSchedule(exchanges, time.monotonic(), purge.INTERVAL_S)
         opener = TaskOpener(self.config, self.factory, self._cluster, topics, self._directory.path)
-        self._owned = Ownership(
-            self._specs, opener, self._cluster.committed, self, self._background, self._begin_reading
-        )
+        self._owned = Ownership(self._specs, opener, self._cluster, self, self._background, self._begin_reading)
         self._app = self._build_app()
         self._started = True
         self._background.spawn(self._app.start())
@@ -206,7 +197,7 @@ class Worker:
         """End the process: this worker cannot go on. Nothing more is committed. The first reason counts."""
         if self._outcome.done():
             return
-        code, message = _verdict(error)
+        code, message = verdict(error)
         foreseen = isinstance(error, KafkaFailure | CommitFailed | TaskStopped | StateFailure)
         log.error("worker failed", error=message, exit_code=code, exc_info=None if foreseen else error)
         self._end(code)
@@ -242,7 +233,7 @@ class Worker:
             log.warning("the last commit failed: its work will be done again", reason=str(error))
         except (KafkaFailure, UnsendableState, StateFailure) as error:
             log.error("the last commit failed: its work will be done again", error=str(error))
-            return _verdict(error)[0]
+            return verdict(error)[0]
         return EXIT_DONE
 
     def status(self) -> dict[str, Any]:
@@ -253,7 +244,7 @@ class Worker:
             numbers |= {
                 "tasks": len(tasks),
                 "tasks_opened": self._owned.opened,
-                "restoring": len(self._owned.opening),
+                "restoring": {str(id_): progress.left for id_, progress in self._owned.restoring.items()},
                 "commits": self._committer.commits,
                 "commit_s": round(self._committer.commit_s, 3),
                 "stalled": {f"{topic}-{number}": s.reason for (topic, number), s in self._liveness.stalls.items()},
@@ -278,7 +269,7 @@ class Worker:
     async def _feed(self, batch: FetchedBatch) -> None:
         await self._room()
         try:
-            await self._confirm_regularly()
+            await self._delivery.admit()
             opened = self._owned.reader_of(batch.topic, batch.partition)
             if opened is None or self._stopping or not self._fits(opened, batch):
                 self.counters.batches_dropped += 1
@@ -447,11 +438,6 @@ class Worker:
             await self._reader.confirm_membership()
             self._confirmed_at = asked_at
 
-    async def _confirm_regularly(self) -> None:
-        """Where outputs are produced before the commit that could refuse them."""
-        if self.config.guarantee is Guarantee.AT_LEAST_ONCE:
-            await self.confirm_membership()
-
     def _purge_repartition_topics(self) -> None:
         if due := self._purge.due(time.monotonic()):
             self._background.spawn(self._background.in_thread(_delete_records, self._cluster, due))
@@ -539,25 +525,6 @@ class Worker:
         await self._reader.place(live)
 
 
-class _Deadline:
-    """Ends the process the hard way where a stop hangs (the broker is away, a rebalance runs, a client waits)."""
-
-    def __init__(self, seconds: float) -> None:
-        self.code = EXIT_KAFKA
-        """What the process ends with then."""
-        self._seconds = seconds
-
-    def start(self, code: int) -> None:
-        self.code = code or EXIT_KAFKA
-        timer = threading.Timer(self._seconds, self._expire)
-        timer.daemon = True
-        timer.start()
-
-    def _expire(self) -> None:
-        log.error("stopping took too long, ending the process", deadline_s=self._seconds)
-        os._exit(self.code)
-
-
 def _delete_records(cluster: Cluster, before: Mapping[TopicPartition, int]) -> None:
     """Records that stay take room and nothing else, so a failure is no reason to end."""
     try:
@@ -571,16 +538,3 @@ def _is_ended(position: Position) -> bool:
         return bool(json.loads(position.metadata)["ended"])
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _verdict(error: BaseException) -> tuple[int, str]:
-    """Exit code and message for the operator."""
-    match error:
-        case TaskStopped() | UnsendableState():
-            return EXIT_STOPPED, str(error)
-        case KafkaFailure() | CommitFailed() | StateFailure():
-            return EXIT_KAFKA, str(error)
-        case ConsumerError() | KafkaException():
-            return EXIT_KAFKA, f"Kafka failed: {error}"
-        case _:
-            return EXIT_KAFKA, f"{type(error).__name__}: {error}"
