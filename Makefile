@@ -31,11 +31,12 @@ demo: $(STAMP) ## real flights through a real Kafka, checked against DuckDB
 test: $(STAMP) ## unit, golden, property, integration and short torture tests
 	@PYTHON=$(BIN)/python tests/run unit golden property integration torture
 
-check: $(STAMP) ## lint, format, types, layers
+check: $(STAMP) ## lint, format, types, layers, and that every test can be imported
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@found=$$($(BIN)/python -m pytest --collect-only --quiet tests) || { echo "$$found"; exit 1; }
 
 format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

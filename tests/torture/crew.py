@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.torture.cluster import TortureBroker
 from tests.torture.worker_process import WorkerProcess
 
-from headrace.agents.worker import EXIT_DONE, EXIT_KAFKA
+from headrace.agents.ending import EXIT_DONE, EXIT_KAFKA
 from headrace.app.order import WorkerOrder
 
 GAVE_UP = "workers that ended because the broker was away, and were started again"
