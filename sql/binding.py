@@ -73,7 +73,11 @@ WINDOW_NAMES = {
     "window_end": 1,
     "windowend": 1,
 }
-_WINDOW_CALLS = {"TUMBLE_START": 0, "TUMBLE_END": 1}
+_WINDOW_CALLS = {
+    f"{kind}_{end}": index
+    for kind in ("TUMBLE", "HOP", "SESSION", "CUMULATE")
+    for index, end in enumerate(("START", "END"))
+}
 
 
 class ExpressionBinder:
@@ -136,6 +140,8 @@ class ExpressionBinder:
                 return cast(self.bind(node.operand), node.type, node.span, on_error_null=node.on_error_null)
             case s.FunctionCall():
                 return self._bind_call(node)
+            case s.WindowClause():
+                raise sql_error("a window belongs in GROUP BY", node.span)
 
     def bind_predicate(self, node: s.Expression) -> e.Expr:
         """A BOOLEAN expression."""
@@ -265,7 +271,7 @@ class ExpressionBinder:
         if is_aggregate(node):
             raise sql_error(f"the aggregate function {node.name} cannot stand here", node.span)
         if node.name in _WINDOW_CALLS:
-            raise sql_error(f"{node.name} needs a TUMBLE window in this query", node.span)
+            raise sql_error(f"{node.name} needs a window in this query", node.span)
         if node.distinct or node.star:
             raise sql_error(f"{node.name} takes neither DISTINCT nor *", node.span)
         operands = [self.bind(argument) for argument in node.arguments]

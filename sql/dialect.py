@@ -7,6 +7,7 @@ plain call by name (sqlglot's own table of functions is empty), because the mean
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from sqlglot import exp
@@ -30,8 +31,24 @@ DURATION_UNITS_MS = {
 }
 _EMIT = TokenType.CLUSTER_BY  # a token type this dialect has no other use for, spent on EMIT
 _PLAIN_WORDS = ("SESSION", "CLUSTER BY")  # keywords of sqlglot's that are none here
-_OTHER_WINDOWS = ("HOPPING", "HOP", "SLIDING", "SESSION", "CUMULATE", "ROWS")
-_WINDOW_FUNCTIONS = ("TUMBLE", *_OTHER_WINDOWS)
+_TUMBLING, _HOPPING, _SESSION = syntax.WindowKind.TUMBLING, syntax.WindowKind.HOPPING, syntax.WindowKind.SESSION
+_WINDOWS = {
+    "TUMBLING": (_TUMBLING, ("SIZE", "OFFSET")),
+    "TUMBLE": (_TUMBLING, ("SIZE", "OFFSET")),
+    "HOPPING": (_HOPPING, ("SIZE", "ADVANCE BY", "OFFSET")),
+    "SLIDING": (_HOPPING, ("SIZE", "ADVANCE BY", "OFFSET")),
+    "HOP": (_HOPPING, ("ADVANCE BY", "SIZE", "OFFSET")),  # Flink's and RisingWave's order
+    "CUMULATE": (syntax.WindowKind.CUMULATING, ("STEP", "SIZE", "OFFSET")),
+    "SESSION": (_SESSION, ("GAP",)),
+}
+"""Windows by their names in the dialects, and what their durations mean where they are not named."""
+_WINDOW_FUNCTIONS = ("TUMBLE", "HOP", "CUMULATE", "SESSION")
+_WINDOW_EXAMPLES = {
+    _TUMBLING: "for example TUMBLING (SIZE 1 MINUTE)",
+    _HOPPING: "for example HOPPING (SIZE 1 MINUTE, ADVANCE BY 10 SECONDS)",
+    syntax.WindowKind.CUMULATING: "for example CUMULATE(time, INTERVAL '1' HOUR, INTERVAL '1' DAY): step, then size",
+    _SESSION: "for example SESSION (5 MINUTES)",
+}
 _EMIT_WORDS = {
     "EMIT CHANGES": syntax.Emit.CHANGES,
     "EMIT FINAL": syntax.Emit.FINAL,
@@ -90,7 +107,11 @@ class HeadraceParser(Parser):
     NO_PAREN_FUNCTIONS: ClassVar = {}
     NO_PAREN_FUNCTION_PARSERS: ClassVar = {"CASE": lambda self: self._parse_case()}
     FUNCTION_PARSERS: ClassVar = {
-        name: Parser.FUNCTION_PARSERS[name] for name in ("CAST", "TRY_CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")
+        **{
+            name: Parser.FUNCTION_PARSERS[name]
+            for name in ("CAST", "TRY_CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")
+        },
+        **dict.fromkeys(_WINDOW_FUNCTIONS, lambda self: self._parse_window_call()),
     }
     QUERY_MODIFIER_PARSERS: ClassVar = {
         **Parser.QUERY_MODIFIER_PARSERS,
@@ -312,38 +333,69 @@ class HeadraceParser(Parser):
     def _parse_grouping_window(self) -> tuple[str, exp.Expr]:
         first = self._curr
         self._advance()
-        kind = self._curr
-        if not self._match_text_seq("TUMBLING") and not self._match_text_seq("TUMBLE"):
-            if kind and kind.text.upper() in _OTHER_WINDOWS:
-                raise sql_error(
-                    f"{kind.text.upper()} windows are not supported yet", token_span(kind), "TUMBLING windows are"
-                )
-            self.raise_error("expected TUMBLING")
+        word = self._curr
+        if not word or word.text.upper() not in _WINDOWS:
+            self.raise_error("expected TUMBLING, HOPPING, SESSION or CUMULATE")
+        self._advance()
         self._expect(TokenType.L_PAREN, "`(`")
-        time: syntax.Expression | None = None
-        size_ms: int | None = None
-        grace_ms = 0
+        window = self._parse_window_arguments(word.text.upper(), first, None)
+        self._expect(TokenType.R_PAREN, "`,` or `)`")
+        return GROUPING_WINDOW_ARG, tree.holder(replace(window, span=self._span_from(first)))
+
+    def _parse_window_call(self) -> exp.Expr:
+        """`TUMBLE(time, size)` in GROUP BY, behind its opening parenthesis; sqlglot takes the closing one."""
+        first = self._tokens[self._index - 2]
+        window = self._parse_window_arguments(first.text.upper(), first, None)
+        held = tree.holder(replace(window, span=Span(first.start, (self._curr or self._prev).end + 1)))
+        held.meta.update(start=window.span.start, end=held.meta["held"].span.end - 1)
+        return held
+
+    def _parse_window_arguments(self, name: str, first: Token, time: syntax.Expression | None) -> syntax.WindowClause:
+        """What stands between the parentheses of a window: perhaps its time column, durations, a time zone."""
+        kind, positional = _WINDOWS[name]
+        names = (*positional, "GRACE PERIOD")
+        unnamed = iter(positional)
+        given: dict[str, int] = {}
+        zone: syntax.StringLiteral | None = None
         while True:
             start = self._curr
-            if self._match_text_seq("GRACE", "PERIOD"):
-                grace_ms = self._parse_duration_ms()
-            elif self._match_text_seq("RETENTION"):
+            named = next((word for word in names if self._match_text_seq(*word.split())), None)
+            if named is None and self._match_text_seq("RETENTION"):
                 raise sql_error(
                     "RETENTION is not supported: the state of a closed window is freed at once", token_span(start)
                 )
-            elif size_ms is None and (self._match_text_seq("SIZE") or self._at_duration()):
-                size_ms = self._parse_duration_ms()
-            elif time is None and size_ms is None:
+            if named is None and (self._match_text_seq("TIMEZONE") or self._match_text_seq("TIME", "ZONE")):
+                text = self._curr
+                self._expect(TokenType.STRING, "the name of a time zone, such as 'Europe/Paris'")
+                zone = syntax.StringLiteral(text.text, token_span(text))
+            elif named is not None or self._at_duration():
+                named = named or next(unnamed, None)
+                if named is None or named in given:
+                    raise sql_error(f"{name} has durations for {', '.join(names)}, each once", token_span(start))
+                given[named] = self._parse_duration_ms()
+            elif time is None and not given:
                 time = tree.convert_expression(self._parse_disjunction(), token_span(start))
             else:
-                self.raise_error("expected GRACE PERIOD or `)`")
+                self.raise_error(f"expected {names[0]}, GRACE PERIOD or `)`" if given else "expected a duration")
             if not self._match(TokenType.COMMA):
                 break
-        self._expect(TokenType.R_PAREN, "`,` or `)`")
         span = self._span_from(first)
-        if size_ms is None:
-            raise sql_error("a window needs its size", span, "for example WINDOW TUMBLING (SIZE 1 MINUTE)")
-        return GROUPING_WINDOW_ARG, tree.holder(syntax.WindowClause(time, size_ms, grace_ms, span))
+        size = "GAP" if kind is _SESSION else "SIZE"
+        step = next((word for word in positional if word in ("ADVANCE BY", "STEP")), None)
+        for needed in (size, step):
+            if needed is not None and needed not in given:
+                raise sql_error(f"{name} needs its {needed}", span, _WINDOW_EXAMPLES[kind])
+        return syntax.WindowClause(
+            kind,
+            time,
+            given[size],
+            given[step] if step is not None else 0,
+            given.get("OFFSET", 0),
+            zone,
+            given.get("GRACE PERIOD", 0),
+            None,
+            span,
+        )
 
     def _parse_table(self, *arguments: Any, **options: Any) -> exp.Expr | None:
         """FROM: Flink's `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), size))` and RisingWave's `TUMBLE(t, c, size)`."""
@@ -366,13 +418,20 @@ class HeadraceParser(Parser):
 
     def _parse_window_function(self, first: Token) -> exp.Table:
         name = self._curr
-        if not self._match_text_seq("TUMBLE"):
+        word = name.text.upper() if name else ""
+        if word not in _WINDOW_FUNCTIONS:
             raise sql_error(
-                f"{name.text.upper() or 'this'} is not supported in FROM yet", token_span(name or first), "TUMBLE is"
+                f"{word or 'this'} is not supported in FROM yet",
+                token_span(name or first),
+                f"{', '.join(_WINDOW_FUNCTIONS)} are",
             )
+        self._advance()
         self._expect(TokenType.L_PAREN, "`(`")
         self._match(TokenType.TABLE)
         relation = self._identifier("the name of a stream")
+        keys: tuple[syntax.Identifier, ...] = ()
+        if self._match(TokenType.PARTITION_BY):
+            keys = self._parse_partition_keys()
         self._expect(TokenType.COMMA, "`,`")
         if self._match_text_seq("DESCRIPTOR"):
             self._expect(TokenType.L_PAREN, "`(`")
@@ -381,13 +440,15 @@ class HeadraceParser(Parser):
         else:
             column = self._identifier("a column name")
         self._expect(TokenType.COMMA, "`,`")
-        size_ms = self._parse_duration_ms()
-        if self._match(TokenType.COMMA, advance=False):
-            raise sql_error("window offsets are not supported yet", token_span(self._curr))
+        window = self._parse_window_arguments(word, first, syntax.Name(column, None, column.span))
         self._expect(TokenType.R_PAREN, "`)`")
-        time = syntax.Name(column, None, column.span)
-        window = syntax.WindowClause(time, size_ms, 0, self._span_from(first))
-        return exp.Table(this=tree.holder((relation, window)))
+        placed = replace(window, partition_by=keys, span=self._span_from(first))
+        return exp.Table(this=tree.holder((relation, placed)))
+
+    def _parse_partition_keys(self) -> tuple[syntax.Identifier, ...]:
+        if self._match(TokenType.L_PAREN, advance=False):
+            return tuple(self._parse_names())
+        return (self._identifier("a column name"),)
 
     # Durations and small parts
 

@@ -17,12 +17,14 @@ from headrace.sql.explain import explain_stage
 from headrace.sql.plan import Query
 from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.decoder import Decoded, SourceDecoder
-from headrace.sql.runtime.execution import QueryErrors, Rows, StageExecution
+from headrace.sql.runtime.execution import AggregationState, QueryErrors, Rows, StageExecution
 from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
-from headrace.sql.runtime.state import AggregationState, GroupedState, WindowedState
+from headrace.sql.runtime.sessions import PartialSessions, SessionState
+from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier
+from headrace.sql.windows import Session
 
 _WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.RowsToExchange)
 _decode_block = msgspec.msgpack.Decoder(Block).decode
@@ -61,6 +63,11 @@ class CompiledStage:
         self._inputs = [names[function.name] for function in self.generated.inputs]
         self._advance = names["advance"]
         self._flush = names["flush"]
+        self._unite = {
+            operator.number: names[f"unite_{operator.number}"]
+            for operator, _ in self.generated.accumulators
+            if isinstance(operator.window, Session)
+        }
         self._needs_newest = any("newest" in function.needs for function in self.generated.inputs)
         self._codecs = [accumulators.codec() for _, accumulators in self.generated.accumulators]
         row_type: Any = self.generated.row_type
@@ -69,16 +76,10 @@ class CompiledStage:
 
     def open(self, placement: Placement, store: Store | None, live: Mapping[int, int]) -> StageExecution:
         """The stage at work over a store; `live` is how many groups the store holds for each aggregation."""
-        states: dict[int, AggregationState] = {}
-        for (operator, _), codec in zip(self.generated.accumulators, self._codecs, strict=True):
-            own = store if operator.form is not ph.Form.PARTIAL else None
-            number, stored = operator.number, live.get(operator.number, 0)
-            if operator.window is not None:
-                states[number] = WindowedState(codec, own, number, stored)
-            elif operator.ttl_ms is not None:
-                states[number] = ExpiringState(codec, own, number, stored, operator.ttl_ms)
-            else:
-                states[number] = GroupedState(codec, own, number, stored)
+        states: list[AggregationState] = [
+            self._state(operator, codec, store, live.get(operator.number, 0))
+            for (operator, _), codec in zip(self.generated.accumulators, self._codecs, strict=True)
+        ]
         sinks = [SinkBuffer(query.sink.topic) for query in self.generated.sinks]
         exchanges = [
             ExchangeBuffer(
@@ -90,7 +91,7 @@ class CompiledStage:
             for exchange in self.generated.exchanges
         ]
         execution = StageExecution(
-            [states[number] for number in sorted(states)],
+            states,
             sinks,
             exchanges,
             Watermarks(placement.senders),
@@ -99,6 +100,24 @@ class CompiledStage:
         for query in self._queries():
             execution.query(query.name)
         return execution
+
+    def _state(self, operator: ph.AggregateOp, codec: Any, store: Store | None, live: int) -> AggregationState:
+        """The state of an aggregation, of which the store holds `live` entries."""
+        number, window = operator.number, operator.window
+        if operator.form is ph.Form.PARTIAL:
+            if window is None:
+                return GroupedState(codec, None, number, 0)
+            if isinstance(window, Session):
+                return PartialSessions(codec, window.gap_ms, self._unite[number])
+            return PartialWindows(codec)
+        assert store is not None
+        if isinstance(window, Session):
+            return SessionState(codec, store, number, live, window.gap_ms, self._unite[number])
+        if window is not None:
+            return WindowedState(codec, store, number, live)
+        if operator.ttl_ms is not None:
+            return ExpiringState(codec, store, number, live, operator.ttl_ms)
+        return GroupedState(codec, store, number, live)
 
     def decoder(self) -> SourceDecoder | None:
         """A decoder for one task; None where the input is a repartition topic."""

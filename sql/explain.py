@@ -9,6 +9,7 @@ from headrace.sql import expressions as e
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.types import Kind
+from headrace.sql.windows import Window
 
 
 class ExplainStage(StrEnum):
@@ -137,8 +138,8 @@ def _aggregate(keys: tuple[tuple[str, e.Expr], ...], calls: tuple[tuple[str, e.A
     return f"by ({_items(keys)}): {', '.join(f'{show_call(call)} AS {name}' for name, call in calls)}"
 
 
-def _emit(window: p.Tumbling | None, ttl_ms: int | None, *, final: bool, changes: p.Changes) -> str:
-    shape = f"tumbling {window.size_ms} ms, grace {window.grace_ms} ms" if window else "no window"
+def _emit(window: Window | None, ttl_ms: int | None, *, final: bool, changes: p.Changes) -> str:
+    shape = f"{window}, grace {window.grace_ms} ms" if window else "no window"
     return f"{shape}{_ttl(ttl_ms)}; emit {'final' if final else f'changes ({changes})'}"
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from headrace.sql import plan as p
 from headrace.sql.expressions import AggregateCall, Column, Expr, columns_of
+from headrace.sql.windows import Window
 
 
 class Mode(StrEnum):
@@ -46,7 +47,7 @@ class AggregateOp:
     """An aggregation in one form. `number` tells its state from others' in the stage's store."""
 
     keys: tuple[tuple[str, Expr], ...]
-    window: p.Tumbling | None
+    window: Window | None
     calls: tuple[tuple[str, AggregateCall], ...]
     final: bool
     changes: p.Changes
@@ -70,7 +71,7 @@ class RowsToExchange:
     exchange: Exchange
     keys: tuple[tuple[str, Expr], ...]
     operands: tuple[tuple[str, Expr], ...]
-    window: p.Tumbling | None
+    window: Window | None
     ttl_ms: int | None
     ordered: bool
     """The order of rows crosses with them (FIRST_VALUE, LAST_VALUE)."""

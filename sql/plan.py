@@ -9,6 +9,7 @@ from enum import StrEnum
 from headrace.sql.expressions import AggregateCall, Column, Expr
 from headrace.sql.syntax import Emit, RelationKind
 from headrace.sql.types import TIMESTAMP
+from headrace.sql.windows import Window
 
 WINDOW_START = "window_start"
 WINDOW_END = "window_end"
@@ -102,21 +103,13 @@ class Project:
         return tuple(Column(name, expr.type, expr.nullable) for name, expr in self.items)
 
 
-@dataclass(frozen=True, slots=True)
-class Tumbling:
-    """Windows of one size one after the other, aligned to the epoch, closed `grace_ms` after their end."""
-
-    size_ms: int
-    grace_ms: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Aggregate:
     """A row for each group (and window): its keys, window_start and window_end, and the aggregate calls."""
 
     input: Node
     keys: tuple[tuple[str, Expr], ...]
-    window: Tumbling | None
+    window: Window | None
     calls: tuple[tuple[str, AggregateCall], ...]
     emit: Emit
     changes: Changes

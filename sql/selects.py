@@ -8,6 +8,8 @@ from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
+from headrace.sql import windows as w
+from headrace.sql.bind_windows import bind_window
 from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
 from headrace.sql.errors import Span, sql_error
 from headrace.sql.options import duration_ms
@@ -101,7 +103,7 @@ class _SelectGrouped:
                 "read a windowed table with EMIT FINAL, or the stream itself",
             )
         clause, group_by = self._window_clause()
-        window = self._window(clause)
+        window = self._window(clause, group_by)
         keys = self._keys(group_by)
         columns = tuple(e.Column(name, t.TIMESTAMP, False) for name in (p.WINDOW_START, p.WINDOW_END)) if window else ()
         grouping = Grouping(keys, columns)
@@ -135,10 +137,8 @@ class _SelectGrouped:
         is_named = False
         for item in select.group_by or ():
             match item:
-                case s.FunctionCall(name="TUMBLE"):
-                    found.append(_tumble_call(item))
-                case s.FunctionCall(name="HOP" | "SESSION" | "CUMULATE"):
-                    raise sql_error(f"{item.name} windows are not supported yet", item.span, "TUMBLE windows are")
+                case s.WindowClause():
+                    found.append(item)
                 case s.Name() if found and names_window(item, self._scope):
                     is_named = True
                 case _:
@@ -149,16 +149,27 @@ class _SelectGrouped:
             raise sql_error("GROUP BY must name window_start or window_end", select.source.window.span)
         return (found[0] if found else None), rest
 
-    def _window(self, clause: s.WindowClause | None) -> p.Tumbling | None:
+    def _window(self, clause: s.WindowClause | None, group_by: list[s.Expression]) -> w.Window | None:
         if clause is None:
             return None
-        if clause.size_ms <= 0:
-            raise sql_error("a window has a size above zero", clause.span)
-        if clause.grace_ms < 0:
-            raise sql_error("a grace period is not negative", clause.span)
         if clause.time is not None:
             self._check_time(clause.time)
-        return p.Tumbling(clause.size_ms, clause.grace_ms)
+        if clause.kind is s.WindowKind.SESSION and clause.partition_by is not None:
+            self._check_partition_by(clause, clause.partition_by, group_by)
+        return bind_window(clause)
+
+    def _check_partition_by(
+        self, clause: s.WindowClause, partition_by: tuple[s.Identifier, ...], group_by: list[s.Expression]
+    ) -> None:
+        """Sessions are those of a group: what Flink partitions by must be what the query groups by."""
+        keys = {self._scope.resolve(item).name for item in group_by if isinstance(item, s.Name)}
+        named = {self._scope.resolve(s.Name(name, None, name.span)).name for name in partition_by}
+        if named != keys or len(keys) < len(group_by):
+            raise sql_error(
+                "sessions are partitioned by the columns that the query groups by",
+                clause.span,
+                f"for example SESSION(TABLE … PARTITION BY {', '.join(sorted(keys)) or '…'}, DESCRIPTOR(…), …)",
+            )
 
     def _check_time(self, time: s.Expression) -> None:
         """Windows are over the event time of the source: a column named for it must be that one."""
@@ -222,15 +233,6 @@ def _check_key_names(select: s.Select, items: tuple[tuple[str, e.Expr], ...], ke
             raise sql_error(
                 f"the key `{name}` would be called like the window's", item.span, "give it an alias with AS"
             )
-
-
-def _tumble_call(node: s.FunctionCall) -> s.WindowClause:
-    match node.arguments:
-        case (s.IntervalLiteral() as size,):
-            return s.WindowClause(None, size.milliseconds, 0, node.span)
-        case (time, s.IntervalLiteral() as size):
-            return s.WindowClause(time, size.milliseconds, 0, node.span)
-    raise sql_error("TUMBLE takes a time column and an INTERVAL", node.span)
 
 
 def _event_time_column(node: p.Node) -> str | None:

@@ -163,6 +163,32 @@ class FunctionCall:
     span: Span
 
 
+class WindowKind(StrEnum):
+    TUMBLING = "TUMBLING"
+    HOPPING = "HOPPING"
+    CUMULATING = "CUMULATING"
+    SESSION = "SESSION"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowClause:
+    """A window as written, in whichever dialect."""
+
+    kind: WindowKind
+    time: Expression | None
+    """None: the source's event time."""
+    size_ms: int
+    """For a session, its gap."""
+    step_ms: int
+    """HOPPING: from one start to the next; CUMULATING: from one end to the next; else 0."""
+    offset_ms: int
+    zone: StringLiteral | None
+    grace_ms: int
+    partition_by: tuple[Identifier, ...] | None
+    """What Flink's window function in FROM partitions by; None in other forms."""
+    span: Span
+
+
 Expression = (
     Name
     | Star
@@ -182,6 +208,7 @@ Expression = (
     | Case
     | Cast
     | FunctionCall
+    | WindowClause
 )
 
 # Queries
@@ -190,16 +217,6 @@ Expression = (
 class Emit(StrEnum):
     CHANGES = "changes"
     FINAL = "final"
-
-
-@dataclass(frozen=True, slots=True)
-class WindowClause:
-    """A tumbling window as written, in whichever dialect: `time` None is the source's event time."""
-
-    time: Expression | None
-    size_ms: int
-    grace_ms: int
-    span: Span
 
 
 @dataclass(frozen=True, slots=True)

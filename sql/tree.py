@@ -188,6 +188,9 @@ def convert_expression(node: exp.Expr | None, around: Span) -> syntax.Expression
     """A sqlglot expression as Headrace syntax; SqlError for what is not supported."""
     if node is None:
         raise sql_error("expected an expression", around)
+    if _HELD in node.meta:
+        clause: syntax.WindowClause = held(node)
+        return clause
     span = span_of(node, around)
     operator = _BINARY.get(type(node))
     if operator is not None:

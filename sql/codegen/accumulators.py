@@ -13,9 +13,11 @@ from headrace.sql.codegen.expressions import Names
 from headrace.sql.codegen.writer import safe_name
 from headrace.sql.expressions import AggregateCall, Column, Expr
 from headrace.sql.functions.aggregates import ACCUMULATORS, PYTHON_TYPES
+from headrace.sql.plan import Changes
 from headrace.sql.runtime import values
-from headrace.sql.runtime.codec import AccumulatorCodec
+from headrace.sql.runtime.codec import AccumulatorCodec, SessionCodec
 from headrace.sql.types import Kind, Type
+from headrace.sql.windows import Session
 
 _ORDER = tuple[int, int | bytes, int]
 
@@ -33,14 +35,20 @@ class Accumulators:
     """The layout of an aggregation's state, the same for partial aggregates and for those that merge them."""
 
     def __init__(self, operator: ph.AggregateOp, flags: int) -> None:
-        """`flags` is the number of sinks for which the state remembers whether the group's row is out."""
+        """`flags` is the number of sinks for which the state remembers whether the group's row is out.
+
+        A session remembers under which windows it is out: they change as it grows.
+        """
         self.fields: list[AccumulatorField] = []
         self._by_key: dict[tuple[str, Expr | None], AccumulatorField] = {}
-        taken: set[str] = {"time"}
+        taken: set[str] = {"time", "start", "last", "changed"}
         for _, call in operator.calls:
             for kind in call.function.accumulators(call.operand.type if call.operand is not None else None):
                 self._add(kind, call, taken)
-        self.has_time = not (operator.final and operator.window is not None)
+        self.is_session = isinstance(operator.window, Session)
+        self.has_time = not self.is_session and not (operator.final and operator.window is not None)
+        is_latest = not operator.final and operator.changes is Changes.LATEST
+        self.tells_changes = self.is_session and is_latest and operator.form is not ph.Form.PARTIAL
         self.flags = tuple(f"out_{index}" for index in range(flags))
         self.key_type = _key_type(operator.keys)
         self.struct = self._define()
@@ -65,7 +73,12 @@ class Accumulators:
             fields.append((item.name, type_, initial))
         if self.has_time:
             fields.append(("time", int, -(2**63)))
-        fields += [(flag, bool, False) for flag in self.flags]
+        if self.is_session:
+            fields += [("start", int, 0), ("last", int, 0)]
+            fields += [(flag, list[tuple[int, int]], msgspec.field(default_factory=list)) for flag in self.flags]
+            fields += [("changed", bool, True)] if self.tells_changes else []
+        else:
+            fields += [(flag, bool, False) for flag in self.flags]
         return msgspec.defstruct("Accumulators", fields, array_like=True, gc=False)
 
     def codec(self) -> AccumulatorCodec:
@@ -75,6 +88,8 @@ class Accumulators:
             for item in self.fields
             if item.kind == "sum" and item.operand is not None and item.operand.type.kind in integers
         )
+        if self.is_session:
+            return SessionCodec(self.struct, self.key_type, totals)
         return AccumulatorCodec(self.struct, self.key_type, totals, self.flags)
 
     def field(self, kind: str, operand: Expr | None) -> AccumulatorField | None:

@@ -12,6 +12,7 @@ from headrace.sql.codegen.accumulators import Accumulators, merge_lines, update_
 from headrace.sql.codegen.expressions import ExpressionWriter, Names, Variable
 from headrace.sql.codegen.sinks import SinkCode
 from headrace.sql.codegen.traits import comment, describe, first_query, may_fail, reached, row_struct
+from headrace.sql.codegen.windows import end_code, ends_code, start_code
 from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_name
 from headrace.sql.errors import RecordError
 from headrace.sql.expressions import Column, Expr
@@ -20,17 +21,21 @@ from headrace.sql.runtime.execution import QueryErrors
 from headrace.sql.runtime.values import decimal_add
 from headrace.sql.syntax import RelationKind
 from headrace.sql.types import Kind, Type
+from headrace.sql.windows import Cumulating, Daily, Hopping, Session, Several, Single, Tumbling, step_of
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The group that a result row belongs to, as code: the values of its key, its window's end."""
+    """The group that a result row belongs to, as code: the values of its key, its window."""
 
     keys: tuple[tuple[str, Variable, Type], ...]
     key: str
+    start: str | None
     end: str | None
-    size_ms: int
+    windows: tuple[str, ...]
+    """What says which windows a partial aggregate is for."""
     updating: bool
+    is_session: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,17 @@ class Row:
     """None for rows of the source: their record can be named when they are bad."""
     filtered: bool = False
     """A filter stands between the group and this row."""
+    first: str | None = None
+    """The end of the first of its windows that is open, where that was found before the row was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a row brings to its group, as variables: the parts of its key, the key, the operands of the calls."""
+
+    keys: list[str]
+    key: str
+    operands: dict[Expr, Variable]
 
 
 class RowWriter:
@@ -66,12 +82,13 @@ class RowWriter:
         self.exchanges = list(dict.fromkeys(sending))
 
     def _count_flags(self, operator: ph.AggregateOp) -> int:
-        """Number the sinks whose rows may disappear again, behind filters over an updating aggregation."""
+        """Number the sinks whose rows may disappear again: behind filters over an updating aggregation, of sessions."""
         if operator.final or operator.form is ph.Form.PARTIAL:
             return 0
         count = 0
         for sink, filtered in reached(operator.consumers, filtered=False):
-            if filtered and sink.query.sink.kind is RelationKind.TABLE:
+            changes_key = isinstance(operator.window, Session)
+            if (filtered or changes_key) and sink.query.sink.kind is RelationKind.TABLE:
                 self._flags[id(sink)] = f"out_{count}"
                 count += 1
         return count
@@ -132,8 +149,7 @@ class RowWriter:
         ]
         for sink, flag in gone:
             with function.block(f"if acc.{flag} and not ({condition}):" if len(gone) > 1 else f"elif acc.{flag}:"):
-                function.line(f"acc.{flag} = False")
-                self._append_sink(function, sink, row, "None")
+                self._take_back(function, sink, flag, row)
 
     def _project(self, function: FunctionWriter, operator: ph.ProjectOp, row: Row) -> None:
         wanted = {column.name for consumer in operator.consumers for column in ph.needed(consumer)}
@@ -154,9 +170,36 @@ class RowWriter:
     def _sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row) -> None:
         flag = self._flags.get(id(operator))
         value = self._sink_code[id(operator)].value(row.columns)
+        if flag is not None and row.group is not None and row.group.is_session:
+            self._sink_session(function, operator, flag, row, row.group, value)
+            return
         self._append_sink(function, operator, row, value)
         if flag is not None and row.filtered:
             function.line(f"acc.{flag} = True")
+
+    def _sink_session(
+        self, function: FunctionWriter, operator: ph.SinkOp, flag: str, row: Row, group: Group, value: str
+    ) -> None:
+        """A session's row, whose key is new when the session has grown: what is out under other keys is taken back."""
+        window = safe_name("window", function.taken)
+        function.line(f"{window} = ({group.start}, {group.end})")
+        with function.block(f"if acc.{flag} != [{window}]:"):
+            before = f"for start, end in acc.{flag}:"
+            with function.block(before), function.block(f"if (start, end) != {window}:"):
+                self._append_sink(function, operator, _in_window(row, group), "None")
+            function.line(f"acc.{flag} = [{window}]")
+        self._append_sink(function, operator, row, value)
+
+    def _take_back(self, function: FunctionWriter, sink: ph.SinkOp, flag: str, row: Row) -> None:
+        """Tombstones for what is out of the group `acc`."""
+        assert row.group is not None
+        if not row.group.is_session:
+            function.line(f"acc.{flag} = False")
+            self._append_sink(function, sink, row, "None")
+            return
+        with function.block(f"for start, end in acc.{flag}:"):
+            self._append_sink(function, sink, _in_window(row, row.group), "None")
+        function.line(f"acc.{flag} = []")
 
     def _append_sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row, value: str) -> None:
         code = self._sink_code[id(operator)]
@@ -172,7 +215,7 @@ class RowWriter:
             function.finish(f"task.sinks[{number}].extend({lists}, headers_{number})")
             return
         keys = [(variable, type_) for _, variable, type_ in row.group.keys]
-        key = code.key(keys, row.group.end, row.group.size_ms)
+        key = code.key(keys, row.group.start, row.group.end)
         if may_fail(operator):  # nothing is appended before all of the record is known to be good
             function.line(f"sink_key = {bare(key)}")
             key = "sink_key"
@@ -182,14 +225,51 @@ class RowWriter:
         function.finish(f"task.sinks[{number}].extend({lists})")
 
     def _rows_to_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
-        if operator.window is not None and row.newest is not None:
-            with function.block(f"if {self._is_late(operator.window, row, 'time - time % {0} + {0}')}:"):
-                function.line(f"rows.late(records, {self._query(operator.query)})")
-            with function.block("else:"):
-                self._append_exchange(function, operator, row)
+        if operator.window is None or row.newest is None:
+            with self._unless_too_old(function, operator, row):
+                self._append_exchange(function, operator, self._with_first(function, operator, row))
             return
-        with self._unless_too_old(function, operator, row):
+        query = self._query(operator.query)
+        match operator.window:
+            case Session() as session:
+                late, call = self._is_late(row.time, session.grace_ms, row.newest, "<"), "late_for_session"
+            case Tumbling() | Daily() as single:
+                end = f"({end_code(single, row.time, self.names)})"
+                late, call = self._is_late(end, single.grace_ms, row.newest, "<="), "late"
+            case several:
+                row = self._with_first(function, operator, row)
+                last = self._last(function, several, row.time)
+                self._skip_late(function, several, row, last, query)
+                with function.block(f"if {row.first} <= {last}:"):
+                    self._append_exchange(function, operator, row)
+                return
+        with function.block(f"if {late}:"):
+            function.line(f"rows.{call}(records, {query})")
+        with function.block("else:"):
             self._append_exchange(function, operator, row)
+
+    def _with_first(self, function: FunctionWriter, operator: ph.RowsToExchange | ph.AggregateOp, row: Row) -> Row:
+        """The row with the end of its first window, where it is in several."""
+        if not isinstance(operator.window, (Hopping, Cumulating)):
+            return row
+        first = safe_name("first", function.taken)
+        function.line(f"{first} = {row.first or ends_code(operator.window, row.time)[0]}")
+        return replace(row, first=first)
+
+    def _last(self, function: FunctionWriter, window: Several, time: str) -> str:
+        last = safe_name("last", function.taken)
+        function.line(f"{last} = {ends_code(window, time)[1]}")
+        return last
+
+    def _skip_late(self, function: FunctionWriter, window: Several, row: Row, last: str, query: str) -> None:
+        """Go on to the first window that had not closed when the row was read."""
+        assert row.first is not None
+        assert row.newest is not None
+        ends = f"range({row.first}, {last} + 1, {step_of(window)})"
+        allowance = self._allowance(window.grace_ms)
+        watermark = f"{row.newest} - {allowance}" if allowance else row.newest
+        with function.block(f"if {self._is_late(row.first, window.grace_ms, row.newest, '<=')}:"):
+            function.line(f"{row.first} = rows.late_until(records, {query}, {ends}, {watermark})")
 
     def _append_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
         keys = self._key_values(function, operator.keys, row)
@@ -197,8 +277,10 @@ class RowWriter:
         operands = [writer.value(expr) for _, expr in operator.operands]
         columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in (*operator.keys, *operator.operands))
         number = self.exchanges.index(operator.exchange)
-        struct = self.names.bind(f"Row_{number}", row_struct(columns, ordered=operator.ordered))
+        struct = self.names.bind(f"Row_{number}", row_struct(columns, operator.window, ordered=operator.ordered))
         parts = [*keys, *operands, row.time]
+        if row.first is not None:
+            parts.append(row.first)
         if operator.ordered:
             parts += row.order[1:]
         rows = f"exchange_{number}"
@@ -212,17 +294,20 @@ class RowWriter:
         function.setup(f"{rows} = []  # to stage {comment(operator.exchange.stage)}")
         function.finish(f"task.exchanges[{number}].extend({rows})")
         assert row.group is not None
-        end = f", {row.group.end}" if row.group.end else ""
-        function.line(f"{rows}.append((key, (key{end}, acc)))")
+        parts = ", ".join(("key", *row.group.windows, "acc"))
+        function.line(f"{rows}.append((key, ({parts})))")
 
     # Aggregation
 
-    def _is_late(self, window: p.Tumbling, row: Row, end: str) -> str:
-        """Late: the window had closed by the watermark (newest − delay) of the source partition."""
+    def _allowance(self, grace_ms: int) -> int:
+        """How far the newest event time is before what it closes: the grace, and the delay of the watermark."""
         assert isinstance(self._input, ph.SourceInput)
-        allowance = window.grace_ms + self._input.source.event_time.delay_ms
-        code = end.format(window.size_ms)
-        return f"{code} + {allowance} <= {row.newest}" if allowance else f"{code} <= {row.newest}"
+        return grace_ms + self._input.source.event_time.delay_ms
+
+    def _is_late(self, until: str, grace_ms: int, newest: str, operator: str) -> str:
+        """Whether what could be added to until a time had closed by the watermark (newest − delay) of the partition."""
+        allowance = self._allowance(grace_ms)
+        return f"{until} + {allowance} {operator} {newest}" if allowance else f"{until} {operator} {newest}"
 
     @contextmanager
     def _unless_too_old(
@@ -255,33 +340,109 @@ class RowWriter:
         return codes
 
     def _aggregate(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> None:
-        number = operator.number
         function.line(f"# {describe(operator)}")
-        if operator.window is None:
-            self._open_groups(function, operator, "load")
-            with self._unless_too_old(function, operator, row):
-                self._update(function, operator, row, None)
-            return
-        size = operator.window.size_ms
-        end = safe_name(f"end_{number}", function.taken)
-        function.line(f"{end} = {row.time} - {row.time} % {size} + {size}")
-        if row.newest is not None:
-            with function.block(f"if {self._is_late(operator.window, row, end)}:"):
-                function.line(f"rows.late(records, {self._query(operator.query)})")
-            with function.block("else:"):
-                self._update_pane(function, operator, row, end)
-        else:
-            self._update_pane(function, operator, row, end)
+        match operator.window:
+            case None:
+                self._open_groups(function, operator, "load")
+                with self._unless_too_old(function, operator, row):
+                    self._update(function, operator, row, None)
+            case Session() as session:
+                self._aggregate_session(function, operator, row, session)
+            case Tumbling() | Daily() as single:
+                self._aggregate_single(function, operator, row, single)
+            case several:
+                self._aggregate_several(function, operator, row, several)
 
-    def _update_pane(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, end: str) -> None:
-        """Update the group in its window, unless that is closed."""
-        if operator.form is ph.Form.PARTIAL:  # keeps no window: what is sent on is judged where it arrives
+    def _aggregate_single(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, window: Single) -> None:
+        end = safe_name(f"end_{operator.number}", function.taken)
+        function.line(f"{end} = {end_code(window, row.time, self.names)}")
+        with ExitStack() as blocks:
+            if row.newest is not None:
+                with function.block(f"if {self._is_late(end, window.grace_ms, row.newest, '<=')}:"):
+                    function.line(f"rows.late(records, {self._query(operator.query)})")
+                blocks.enter_context(function.block("else:"))
+            if operator.form is not ph.Form.PARTIAL:  # one keeps no window: what is sent is judged where it arrives
+                blocks.enter_context(self._unless_closed(function, operator, end))
             self._open_pane(function, operator.number, end, "load")
             self._update(function, operator, row, end)
+
+    def _aggregate_several(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, window: Several) -> None:
+        """Update the group in each window that the row is in, from the first that is open."""
+        number = operator.number
+        row = self._with_first(function, operator, row)
+        last = self._last(function, window, row.time)
+        query = self._query(operator.query)
+        if row.newest is not None:
+            self._skip_late(function, window, row, last, query)
+        if operator.form is ph.Form.PARTIAL:
+            with function.block(f"if {row.first} <= {last}:"):
+                self._open_pane(function, number, f"({row.first}, {last})", "load")
+                self._update(function, operator, row, f"({row.first}, {last})")
             return
-        with self._unless_closed(function, operator, end):
-            self._open_pane(function, operator.number, end, "load")
-            self._update(function, operator, row, end)
+        assert row.first is not None
+        self._skip_closed(function, operator, window, row.first, last)
+        with function.block(f"if {row.first} <= {last}:"):
+            prepared = self._prepare(function, operator, row)
+            with self._each_pane(function, operator, window, row.first, last, "load") as end:
+                self._accumulate(function, operator, row, prepared, end)
+
+    def _skip_closed(
+        self, function: FunctionWriter, operator: ph.AggregateOp, window: Several, first: str, last: str
+    ) -> None:
+        """Go on to the first window that is not closed here."""
+        closed = f"closed_{operator.number}"
+        function.setup(f"{closed} = task.states[{operator.number}].closed_until")
+        with function.block(f"if {first} <= {closed}:"):
+            ends = f"range({first}, {last} + 1, {step_of(window)})"
+            function.line(f"{first} = task.closed_before({self._query(operator.query)}, {ends}, {closed})")
+
+    @contextmanager
+    def _each_pane(
+        self, function: FunctionWriter, operator: ph.AggregateOp, window: Several, first: str, last: str, miss: str
+    ) -> Iterator[str]:
+        """The groups of each window from the first to the last, found anew where they are not those of the last row."""
+        number = operator.number
+        function.setup(f"open_{number} = task.states[{number}].open_each")
+        function.setup(f"pane_first_{number} = pane_last_{number} = None")
+        with function.block(f"if {first} != pane_first_{number} or {last} != pane_last_{number}:"):
+            function.line(f"pane_first_{number}, pane_last_{number} = {first}, {last}")
+            function.line(f"panes_{number} = open_{number}(range({first}, {last} + 1, {step_of(window)}))")
+        end = safe_name(f"end_{number}", function.taken)
+        with function.block(f"for {end}, get_{number}, {miss}_{number}, dirty_{number} in panes_{number}:"):
+            yield end
+
+    def _aggregate_session(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, window: Session) -> None:
+        """Update the session that the row belongs to: most rows belong to the newest of their group."""
+        number = operator.number
+        query = self._query(operator.query)
+        with ExitStack() as blocks:
+            if row.newest is not None:
+                with function.block(f"if {self._is_late(row.time, window.grace_ms, row.newest, '<')}:"):
+                    function.line(f"rows.late_for_session(records, {query})")
+                blocks.enter_context(function.block("else:"))
+            if operator.form is not ph.Form.PARTIAL:
+                function.setup(f"closed_{number} = task.states[{number}].closed_until")
+                with function.block(f"if {row.time} + {window.gap_ms} <= closed_{number}:"):
+                    function.line(f"task.late_after_idle({query})")
+                blocks.enter_context(function.block("else:"))
+            self._open_groups(function, operator, "load")
+            function.setup(f"place_{number} = task.states[{number}].place")
+            prepared = self._prepare(function, operator, row)
+            key = prepared.key
+            function.line(f"group = get_{number}({key})")
+            with function.block("if group is None:"):
+                function.line(f"group = load_{number}({key})")
+            function.line("acc = group.sessions[-1] if group.sessions else None")
+            with (
+                function.block(f"if acc is not None and acc.start <= {row.time} < acc.last + {window.gap_ms}:"),
+                function.block(f"if {row.time} > acc.last:"),
+            ):
+                function.line(f"acc.last = {row.time}")
+            with function.block("else:"):
+                function.line(f"acc = place_{number}({key}, group, {row.time})")
+            self._add(function, operator, row, prepared)
+            function.line(f"dirty_{number}[{key}] = group")
+            self._emit_change(function, operator, prepared, None)
 
     @contextmanager
     def _unless_closed(self, function: FunctionWriter, operator: ph.AggregateOp, end: str) -> Iterator[None]:
@@ -311,16 +472,24 @@ class RowWriter:
             function.line(f"dirty_{number} = pane_{number}.dirty")
 
     def _update(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, end: str | None) -> None:
-        number = operator.number
-        accumulators = self.accumulators[id(operator)]
+        self._accumulate(function, operator, row, self._prepare(function, operator, row), end)
+
+    def _prepare(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> Prepared:
+        """The key and the operands of a row, evaluated before any state changes: a bad row changes nothing."""
         keys = self._key_values(function, operator.keys, row)
         operands = self._operand_values(function, operator, row)
         key = key_code(keys)
         if not key.isidentifier():
-            whole = safe_name(f"key_{number}", function.taken)
+            whole = safe_name(f"key_{operator.number}", function.taken)
             function.line(f"{whole} = {key}")
             key = whole
-        order = f"({', '.join(row.order)})"
+        return Prepared(keys, key, operands)
+
+    def _accumulate(
+        self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, prepared: Prepared, end: str | None
+    ) -> None:
+        """Add a prepared row to its group, in the window that ends there."""
+        number, key = operator.number, prepared.key
         function.line(f"acc = get_{number}({key})")
         if operator.ttl_ms is None:
             with function.block("if acc is None:"):
@@ -328,11 +497,20 @@ class RowWriter:
         else:
             with function.block(f"if acc is None or acc.time + {operator.ttl_ms} < {row.time}:"):
                 function.line(f"acc = load_{number}({key}, {row.time})")
+        self._add(function, operator, row, prepared)
+        if operator.form is not ph.Form.PARTIAL:
+            function.line(f"dirty_{number}[{key}] = acc")
+        self._emit_change(function, operator, prepared, end)
+
+    def _add(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, prepared: Prepared) -> None:
+        """Add a prepared row to the state `acc`."""
+        accumulators = self.accumulators[id(operator)]
+        order = f"({', '.join(row.order)})"
         for item in accumulators.fields:
             if item.operand is None:
                 for line in update_lines(item, "", order):
                     function.line(line)
-        for operand, variable in operands.items():
+        for operand, variable in prepared.operands.items():
             lines = [
                 line
                 for item in accumulators.fields
@@ -349,13 +527,18 @@ class RowWriter:
         if accumulators.has_time:
             with function.block(f"if {row.time} > acc.time:"):
                 function.line(f"acc.time = {row.time}")
-        if operator.form is not ph.Form.PARTIAL:
-            function.line(f"dirty_{number}[{key}] = acc")
-            if not operator.final and operator.changes is p.Changes.EVERY:
-                self.results(function, operator, keys, key, end)
+        if accumulators.tells_changes:
+            function.line("acc.changed = True")
+
+    def _emit_change(
+        self, function: FunctionWriter, operator: ph.AggregateOp, prepared: Prepared, end: str | None
+    ) -> None:
+        is_every = not operator.final and operator.changes is p.Changes.EVERY
+        if is_every and operator.form is not ph.Form.PARTIAL:
+            self.results(function, operator, prepared.keys, prepared.key, end)
 
     def _operand_values(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> dict[Expr, Variable]:
-        """Every operand evaluated, before any state changes: a bad row changes nothing."""
+        """Every operand, as a variable."""
         self.names.bind("decimal_add", decimal_add)
         writer = self._writer(function, row)
         operands: dict[Expr, Variable] = {}
@@ -371,55 +554,93 @@ class RowWriter:
         return operands
 
     def merge(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        accumulators = self.accumulators[id(operator)]
+        """The loop over partial aggregates that merges them into their groups."""
         self.names.bind("decimal_add", decimal_add)
-        end = "end" if operator.window is not None else None
-        if end is None:
-            self._open_groups(function, operator, "adopt")
-        with function.block(f"for key, {'end, ' if end else ''}partial in rows:"):
-            function.line(f"# {describe(operator)}")
-            if end is None:
-                self._merge_one(function, operator, accumulators, end)
-            else:
-                with self._unless_closed(function, operator, end):
-                    self._merge_one(function, operator, accumulators, end)
+        comment_line = f"# {describe(operator)}"
+        match operator.window:
+            case None:
+                self._open_groups(function, operator, "adopt")
+                with function.block("for key, partial in rows:"):
+                    function.line(comment_line)
+                    self._merge_one(function, operator)
+            case Session() as session:
+                self._merge_sessions(function, operator, session)
+            case Tumbling() | Daily():
+                with function.block("for key, end, partial in rows:"):
+                    function.line(comment_line)
+                    with self._unless_closed(function, operator, "end"):
+                        self._open_pane(function, operator.number, "end", "adopt")
+                        self._merge_one(function, operator)
+            case several:
+                with function.block("for key, first, last, partial in rows:"):
+                    function.line(comment_line)
+                    self._skip_closed(function, operator, several, "first", "last")
+                    panes = self._each_pane(function, operator, several, "first", "last", "load")
+                    with function.block("if first <= last:"), panes:
+                        number = operator.number
+                        function.line(f"acc = get_{number}(key)")
+                        with function.block("if acc is None:"):
+                            function.line(f"acc = load_{number}(key)")
+                        self._merge_lines(function, operator)
+                        function.line(f"dirty_{number}[key] = acc")
 
-    def _merge_one(
-        self, function: FunctionWriter, operator: ph.AggregateOp, accumulators: Accumulators, end: str | None
-    ) -> None:
+    def _merge_sessions(self, function: FunctionWriter, operator: ph.AggregateOp, window: Session) -> None:
         number = operator.number
-        if end is not None:
-            self._open_pane(function, number, end, "adopt")
+        function.setup(f"closed_{number} = task.states[{number}].closed_until")
+        function.setup(f"merge_{number} = task.states[{number}].merge")
+        with function.block("for key, partial in rows:"):
+            function.line(f"# {describe(operator)}")
+            with function.block(f"if partial.last + {window.gap_ms} <= closed_{number}:"):
+                function.line(f"task.late_after_idle({self._query(operator.query)})")
+            with function.block("else:"):
+                changed = ".changed = True" if self.accumulators[id(operator)].tells_changes else ""
+                function.line(f"merge_{number}(key, partial){changed}")
+
+    def _merge_one(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
+        number = operator.number
         function.line(f"acc = get_{number}(key)")
         with function.block("if acc is None:"):
             function.line(f"acc = adopt_{number}(key, partial)")
         with function.block("if acc is None:"):
             function.line("acc = partial  # the first of its group")
         with function.block("else:"):
-            for item in accumulators.fields:
-                for line in merge_lines(item):
-                    function.line(line)
-            if accumulators.has_time:
-                with function.block("if partial.time > acc.time:"):
-                    function.line("acc.time = partial.time")
+            self._merge_lines(function, operator)
         function.line(f"dirty_{number}[key] = acc")
+
+    def _merge_lines(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
+        """Lines that merge the state `partial` into `acc`."""
+        accumulators = self.accumulators[id(operator)]
+        for item in accumulators.fields:
+            for line in merge_lines(item):
+                function.line(line)
+        if accumulators.has_time:
+            with function.block("if partial.time > acc.time:"):
+                function.line("acc.time = partial.time")
+
+    def unite_sessions(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
+        """The body of the function that merges the session `partial` into `acc`."""
+        self.names.bind("decimal_add", decimal_add)
+        self._merge_lines(function, operator)
+        function.line("acc.start = min(acc.start, partial.start)")
+        function.line("acc.last = max(acc.last, partial.last)")
+        for flag in self.accumulators[id(operator)].flags:
+            function.line(f"acc.{flag} = acc.{flag} + partial.{flag}")
 
     def results(
         self, function: FunctionWriter, operator: ph.AggregateOp, keys: list[str], key: str, end: str | None
     ) -> None:
         """The group's row for the consumers of an aggregation; an error above it keeps the state."""
         accumulators = self.accumulators[id(operator)]
-        group = _group(operator, keys, key, end)
+        group = self._group(operator, keys, key, end)
         columns = {name: variable for name, variable, _ in group.keys}
-        if end is not None:
-            columns[p.WINDOW_START] = Variable(f"({end} - {group.size_ms})", False)
-            columns[p.WINDOW_END] = Variable(end, False)
-        final_window = operator.final and end is not None
-        time = f"{end} - 1" if final_window else "acc.time"
+        if group.start is not None and group.end is not None:
+            columns[p.WINDOW_START] = Variable(f"({group.start})", False)
+            columns[p.WINDOW_END] = Variable(group.end, False)
+        newest = "acc.last" if accumulators.is_session else "acc.time"
+        time = f"({group.end} - 1)" if operator.final and group.end is not None else newest
         encode = self.names.bind("encode_key", encode_key)
         wanted = {column.name for consumer in operator.consumers for column in ph.needed(consumer)}
         results = [(name, call) for name, call in operator.calls if name in wanted]
-        time = f"({time})" if final_window else time
         row = Row(columns, time, (time, f"{encode}({key})", "0"), None, group)
 
         def write() -> None:
@@ -438,6 +659,26 @@ class RowWriter:
         with function.block("except RecordError as error:"):
             self._reject_result(function, query, group)
 
+    def _group(self, operator: ph.AggregateOp, keys: list[str], key: str, end: str | None) -> Group:
+        """The group of an aggregation whose key stands in variables, in the window that ends there."""
+        parts = tuple(
+            (name, Variable(code, expr.nullable), expr.type)
+            for (name, expr), code in zip(operator.keys, keys, strict=True)
+        )
+        start: str | None = None
+        windows: tuple[str, ...] = ()
+        match operator.window:
+            case None:
+                pass
+            case Session() as session:
+                start, end = "acc.start", f"(acc.last + {session.gap_ms})"
+            case Hopping() | Cumulating() if operator.form is ph.Form.PARTIAL:
+                windows, end = ("first", "last"), None
+            case window:
+                assert end is not None
+                start, windows = start_code(window, end, self.names), (end,)
+        return Group(parts, key, start, end, windows, not operator.final, isinstance(operator.window, Session))
+
     def tables(self, operator: ph.AggregateOp) -> list[ph.SinkOp]:
         """The tables that hold the rows of an aggregation."""
         sinks = (sink for sink, _ in reached(operator.consumers, filtered=False))
@@ -445,7 +686,7 @@ class RowWriter:
 
     def tombstones(self, function: FunctionWriter, operator: ph.AggregateOp, keys: list[str], key: str) -> None:
         """Take the row of the group `acc` back from every table where it is out."""
-        row = Row({}, "acc.time", ("acc.time", "b''", "0"), None, _group(operator, keys, key, None))
+        row = Row({}, "acc.time", ("acc.time", "b''", "0"), None, self._group(operator, keys, key, None))
         for sink in self.tables(operator):
             with ExitStack() as blocks:
                 if id(sink) in self._flags:
@@ -471,10 +712,6 @@ class RowWriter:
         return self.names.bind(f"query_{count}", errors)
 
 
-def _group(operator: ph.AggregateOp, keys: list[str], key: str, end: str | None) -> Group:
-    """The group of an aggregation whose key stands in variables."""
-    parts = tuple(
-        (name, Variable(code, expr.nullable), expr.type) for (name, expr), code in zip(operator.keys, keys, strict=True)
-    )
-    size_ms = operator.window.size_ms if operator.window is not None and end is not None else 0
-    return Group(parts, key, end, size_ms, not operator.final)
+def _in_window(row: Row, group: Group) -> Row:
+    """The row of a group in the window from `start` to `end`."""
+    return replace(row, group=replace(group, start="start", end="end"))

@@ -40,16 +40,15 @@ class SinkCode:
         parts = [self._json(columns[c.name], c.type) for c in self.columns]
         return f"{self._value}({', '.join(parts)})"
 
-    def key(self, keys: list[tuple[Variable, Type]], end: str | None, size_ms: int) -> str:
-        """Code of the key of a grouped record, over the grouping key and the window's end."""
+    def key(self, keys: list[tuple[Variable, Type]], start: str | None, end: str | None) -> str:
+        """Code of the key of a grouped record, over the grouping key and the window."""
         sink = self.query.sink
         assert sink.key_columns is not None
         if len(keys) == 1 and end is None:
             return self._single_key(keys[0], sink)
         parts = [self._json(variable, type_) for variable, type_ in keys]
-        if end is not None:
-            start = self._json(Variable(f"{end} - {size_ms}", False), Type(Kind.TIMESTAMP))
-            parts += [start, self._json(Variable(end, False), Type(Kind.TIMESTAMP))]
+        if start is not None and end is not None:
+            parts += [self._json(Variable(code, False), Type(Kind.TIMESTAMP)) for code in (start, end)]
         fields = [f"k{index}" for index in range(len(parts))]
         rename = dict(zip(fields, sink.key_columns, strict=True))
         struct = msgspec.defstruct("Key", [(field, Any) for field in fields], gc=False, rename=rename)

@@ -17,6 +17,7 @@ from headrace.sql.codegen.traits import needs_of, purpose, row_fields, row_struc
 from headrace.sql.codegen.writer import FunctionWriter, safe_name, tuple_text
 from headrace.sql.runtime.columns import DecodedColumn
 from headrace.sql.runtime.watermarks import END, earlier
+from headrace.sql.windows import Cumulating, Hopping, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ class _StageWriter:
                     columns[column.name] = Variable(variable, column.nullable)
                     function.line(f"{variable} = row.{field}")
                 function.line("time = row.time")
-                row = Row(columns, "time", ("time", "row.origin", "row.position"))
+                first = "row.first" if isinstance(operator.window, (Hopping, Cumulating)) else None
+                row = Row(columns, "time", ("time", "row.origin", "row.position"), first=first)
                 self._rows.operator(function, operator, row)
         self._functions.append(function)
         return InputFunction(name, frozenset(), frozenset())
@@ -159,17 +161,27 @@ class _StageWriter:
         assert isinstance(operator, ph.AggregateOp)
         if operator.form is ph.Form.MERGE:
             accumulators = self._rows.accumulators[id(operator)]
-            if operator.window is not None:
-                return tuple[accumulators.key_type, int, accumulators.struct]  # type: ignore[name-defined]
-            return tuple[accumulators.key_type, accumulators.struct]  # type: ignore[name-defined]
-        return row_struct(input_.rows, ordered=input_.ordered)
-
-    # Operators
+            key, state = accumulators.key_type, accumulators.struct
+            row: Any = tuple
+            match operator.window:
+                case None | Session():
+                    return row[key, state]
+                case Hopping() | Cumulating():
+                    return row[key, int, int, state]
+                case _:
+                    return row[key, int, state]
+        return row_struct(input_.rows, operator.window, ordered=input_.ordered)
 
     # Emission: changes at a commit, results when windows close
 
     def _emission(self, operator: ph.AggregateOp) -> None:
         number = operator.number
+        if isinstance(operator.window, Session):
+            function = FunctionWriter(
+                f"unite_{number}(acc, partial)", f"Add a session's part to another of {purpose(operator)}."
+            )
+            self._rows.unite_sessions(function, operator)
+            self._functions.append(function)
         if operator.form is ph.Form.PARTIAL:
             self._emitting(operator, f"send_{number}(task)", "Send partial aggregates on", self._drain_loop)
             return
@@ -207,23 +219,39 @@ class _StageWriter:
         return keys
 
     def _drain_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        if operator.window is None:
-            self._each(function, operator, f"task.states[{operator.number}].groups.drain()", None)
-            return
-        with function.block(f"for end, entries in task.states[{operator.number}].drain():"):
-            self._each(function, operator, "entries", "end")
+        state = f"task.states[{operator.number}]"
+        match operator.window:
+            case None:
+                self._each(function, operator, f"{state}.groups.drain()", None)
+            case Session():
+                self._each(function, operator, f"{state}.drain()", None)
+            case Hopping() | Cumulating():
+                with function.block(f"for (first, last), entries in {state}.drain():"):
+                    self._each(function, operator, "entries", None)
+            case _:
+                with function.block(f"for end, entries in {state}.drain():"):
+                    self._each(function, operator, "entries", "end")
 
     def _close_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        closing = f"for end, pane in task.states[{operator.number}].close(until):"
-        if operator.final:
-            with function.block(closing):
-                self._each(function, operator, "pane.load_all()", "end")
-        elif operator.changes is p.Changes.LATEST:
-            with function.block(closing):
-                self._each(function, operator, "pane.take_dirty()", "end")
-        else:
-            with function.block(f"for _ in task.states[{operator.number}].close(until):"):
+        state = f"task.states[{operator.number}]"
+        is_every = not operator.final and operator.changes is p.Changes.EVERY
+        if is_every:
+            with function.block(f"for _ in {state}.close(until):"):
                 function.line("pass  # every change is out already")
+        elif isinstance(operator.window, Session):
+            self._each_session(function, operator, f"{state}.close(until)")
+        else:
+            with function.block(f"for end, pane in {state}.close(until):"):
+                self._each(function, operator, "pane.load_all()" if operator.final else "pane.take_dirty()", "end")
+
+    def _each_session(self, function: FunctionWriter, operator: ph.AggregateOp, entries: str) -> None:
+        """Results of the sessions among (key, acc) entries that have changed."""
+        if operator.final:
+            self._each(function, operator, entries, None)
+            return
+        with function.block(f"for key, acc in {entries}:"), function.block("if acc.changed:"):
+            function.line("acc.changed = False")
+            self._rows.results(function, operator, self._keys(function, operator), "key", None)
 
     def _finish_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
         self._each(function, operator, f"task.states[{operator.number}].groups.load_all()", None)
@@ -238,11 +266,14 @@ class _StageWriter:
             self._rows.tombstones(function, operator, self._keys(function, operator), "key")
 
     def _latest_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
+        state = f"task.states[{operator.number}]"
         if operator.window is None:
-            self._each(function, operator, f"task.states[{operator.number}].groups.take_dirty()", None)
-            return
-        with function.block(f"for end, pane in task.states[{operator.number}].panes.items():"):
-            self._each(function, operator, "pane.take_dirty()", "end")
+            self._each(function, operator, f"{state}.groups.take_dirty()", None)
+        elif isinstance(operator.window, Session):
+            self._each_session(function, operator, f"{state}.changed()")
+        else:
+            with function.block(f"for end, pane in {state}.changed.items():"):
+                self._each(function, operator, "pane.take_dirty()", "end")
 
     def _advance(self) -> None:
         """Event time has come to a watermark: close windows in the order of the plan, then tell the stages behind."""
@@ -260,7 +291,7 @@ class _StageWriter:
             match operator:
                 case ph.AggregateOp(form=ph.Form.PARTIAL):
                     pass
-                case ph.AggregateOp(window=p.Tumbling() as window):
+                case ph.AggregateOp(window=window) if window is not None:
                     behind += window.grace_ms
                     function.line(f"close_{operator.number}(task, earlier(watermark, {behind}))")
                 case ph.AggregateOp(ttl_ms=int()):

@@ -9,18 +9,24 @@ import msgspec
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.codegen.expressions import fails
+from headrace.sql.codegen.windows import may_fail as window_may_fail
 from headrace.sql.expressions import Column
 from headrace.sql.functions.aggregates import PYTHON_TYPES
 from headrace.sql.types import Kind
+from headrace.sql.windows import Cumulating, Hopping, Window
 
 
-def row_struct(columns: tuple[Column, ...], *, ordered: bool) -> type:
-    """The rows that cross a repartition topic: columns, event time, and the rest of their order where it matters."""
+def row_struct(columns: tuple[Column, ...], window: Window | None, *, ordered: bool) -> type:
+    """The rows that cross a repartition topic: columns, event time, and where it matters, the first window that they
+    may be added to, and the rest of their order.
+    """
     fields: list[tuple[str, Any]] = []
     for index, column in enumerate(columns):
         python = PYTHON_TYPES[column.type.kind]
         fields.append((f"c{index}", python | None if column.nullable else python))
     fields.append(("time", int))
+    if isinstance(window, (Hopping, Cumulating)):
+        fields.append(("first", int))
     if ordered:
         fields += [("origin", int | bytes), ("position", int)]
     return msgspec.defstruct("Row", fields, array_like=True, gc=False)
@@ -76,9 +82,11 @@ def may_fail(operator: ph.Operator) -> bool:
             return any(fails(expr) for _, expr in operator.items) or any(map(may_fail, operator.consumers))
         case ph.AggregateOp():
             operands = [call.operand for _, call in operator.calls if call.operand is not None]
-            return any(map(fails, operands)) or any(fails(expr) for _, expr in operator.keys)
+            is_failing = any(map(fails, operands)) or any(fails(expr) for _, expr in operator.keys)
+            return is_failing or window_may_fail(operator.window)
         case ph.RowsToExchange():
-            return any(fails(expr) for _, expr in (*operator.keys, *operator.operands))
+            is_failing = any(fails(expr) for _, expr in (*operator.keys, *operator.operands))
+            return is_failing or window_may_fail(operator.window)
         case ph.SinkOp():
             kinds = {column.type.kind for column in operator.query.node.columns}
             aggregate = p.aggregate_of(operator.query.node)
@@ -108,7 +116,7 @@ def purpose(operator: ph.Operator) -> str:
 
 def describe(operator: ph.AggregateOp) -> str:
     by = ", ".join(comment(name) for name, _ in operator.keys) or "everything"
-    window = f", tumbling {operator.window.size_ms} ms" if operator.window else ""
+    window = f", {operator.window}" if operator.window else ""
     ttl = f", ttl {operator.ttl_ms} ms" if operator.ttl_ms is not None else ""
     return f"{operator.form.value} aggregate by {by}{window}{ttl}"
 

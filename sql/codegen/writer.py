@@ -13,13 +13,14 @@ from headrace.sql.runtime import values
 
 _LOCAL = (
     *("row", "rows", "records", "task", "time", "newest", "key", "end", "acc", "partial", "error", "order"),
+    *("group", "start", "first", "last", "entries"),
     *("partition", "offset", "record_key", "sink_key", "headers", "entries", "pane", "until", "watermark"),
 )
 _BOUND = ("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null")
 _RESERVED = frozenset((*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(scalars)))
 _NUMBERED = re.compile(
-    "(groups|get|load|adopt|dirty|open|pane|pane_end|keys|values|times|headers|exchange|"
-    r"literal|query|format|usable|like|conversion|out)_\d+"
+    "(groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|merge|unite|closed|"
+    r"keys|values|times|headers|exchange|literal|query|format|usable|like|conversion|out)_\d+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from headrace.sql.runtime.sessions import OpenSessions
+
 Key = Any
 State = Any
 
@@ -45,6 +47,23 @@ class AccumulatorCodec:
         """A copy in which sums beyond 64 bits are text."""
         large = {name: str(total) for name in self._totals if not -(2**63) <= (total := getattr(state, name)) < 2**63}
         return msgspec.structs.replace(state, **large)
+
+
+class SessionCodec(AccumulatorCodec):
+    """Bytes of the groups of an aggregation with session windows: of each group all its open sessions."""
+
+    def __init__(self, struct: type, key_type: Any, totals: tuple[str, ...]) -> None:
+        super().__init__(struct, key_type, totals)
+        self.new_session = struct
+        self.new = OpenSessions
+        group = msgspec.defstruct("OpenSessions", [("due", int), ("sessions", list[struct])], array_like=True)  # type: ignore[valid-type]
+        self.decode = msgspec.msgpack.Decoder(group, strict=False).decode
+
+    def encode(self, state: State) -> bytes:
+        try:
+            return self._encode(state)
+        except OverflowError:
+            return self._encode(OpenSessions(state.due, [self.storable(session) for session in state.sessions]))
 
 
 class Block(msgspec.Struct, array_like=True, gc=False):

@@ -13,8 +13,11 @@ from headrace.sql.errors import RecordError
 from headrace.sql.plan import Late, OnError
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import Headers, Output, RecordBatch
-from headrace.sql.runtime.state import AggregationState
+from headrace.sql.runtime.sessions import PartialSessions, SessionState
+from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState
 from headrace.sql.runtime.watermarks import END, Watermarks
+
+AggregationState = GroupedState | WindowedState | SessionState | PartialWindows | PartialSessions
 
 
 class RecordRefusedError(Exception):
@@ -26,6 +29,7 @@ class QueryCounters:
     """What happened to the records of one query. Written by its task alone, read without locks."""
 
     late: int = 0
+    """Records that came too late, counted once for each window that they missed."""
     late_after_idle: int = 0
     """Rows for a window that closed while their source partition was idle, or that a crash made come again."""
     dead_lettered: int = 0
@@ -84,6 +88,19 @@ class Rows:
         """The row read last came after its window had closed."""
         self._execution.late(self.batch, self.position(reader), query, "the record came after its window had closed")
 
+    def late_for_session(self, reader: Iterator[Any], query: QueryErrors) -> None:
+        """The row read last came after its session could have closed."""
+        cause = "the record is older than its partition's watermark allows for a session"
+        self._execution.late(self.batch, self.position(reader), query, cause)
+
+    def late_until(self, reader: Iterator[Any], query: QueryErrors, ends: range, watermark: int) -> int:
+        """The row read last came after some of its windows (by their ends) had closed; the first that had not."""
+        missed = ends_until(ends, watermark)
+        if missed:
+            cause = f"the record came after {missed} of its {len(ends)} windows had closed"
+            self._execution.late(self.batch, self.position(reader), query, cause, missed)
+        return ends.start + missed * ends.step
+
     def too_old(self, reader: Iterator[Any], query: QueryErrors) -> None:
         """The row read last came after its group may have been deleted."""
         cause = "the record is older than its partition's watermark by more than the ttl"
@@ -136,9 +153,15 @@ class StageExecution:
         """A row came for a window that is closed here, though it was not late where it was read."""
         self.query(query.name).late_after_idle += 1
 
-    def late(self, batch: RecordBatch, position: int, query: QueryErrors, cause: str) -> None:
-        """A record comes too late for a query, which counts it and takes nothing from it."""
-        self.query(query.name).late += 1
+    def closed_before(self, query: QueryErrors, ends: range, closed_until: int) -> int:
+        """As `late_after_idle`, for some of the windows of a row; the first that is not closed."""
+        closed = ends_until(ends, closed_until)
+        self.query(query.name).late_after_idle += closed
+        return ends.start + closed * ends.step
+
+    def late(self, batch: RecordBatch, position: int, query: QueryErrors, cause: str, windows: int = 1) -> None:
+        """A record comes too late for windows of a query, which counts them; it is not in their results."""
+        self.query(query.name).late += windows
         if query.late is Late.DEAD_LETTER:
             self._dead_letter(batch, position, query.name, "late", cause)
 
@@ -180,6 +203,11 @@ class StageExecution:
             return []
         taken, self._dead_letters = self._dead_letters, Output(self._dead_letters.topic, None, headers=[])
         return [taken]
+
+
+def ends_until(ends: range, until: int) -> int:
+    """How many of the windows end at or before `until`."""
+    return max(0, min(len(ends), (until - ends.start) // ends.step + 1))
 
 
 def _error_headers(kind: str, message: str, query: str) -> list[tuple[str, bytes]]:

@@ -6,7 +6,8 @@ the encoded grouping key. So the windows of an aggregation lie in the store in t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from heapq import heappop, heappush
 from itertools import chain, islice
 from math import ceil
 from sys import getsizeof
@@ -70,7 +71,7 @@ def memory_of(value: Any) -> int:
     own = getsizeof(value)
     if isinstance(value, msgspec.Struct):
         return own + sum(map(memory_of, msgspec.structs.astuple(value)))
-    return own + sum(map(memory_of, value)) if isinstance(value, (tuple, set)) else own
+    return own + sum(map(memory_of, value)) if isinstance(value, (tuple, set, list)) else own
 
 
 class Groups:
@@ -264,13 +265,19 @@ class WindowedState:
 
     def __init__(self, codec: StateCodec, store: Store | None, number: int, live: int) -> None:
         self.panes: dict[int, Groups] = {}
+        self.changed: dict[int, Groups] = {}
+        """The windows that were opened since the last cut."""
         self.closed_until = START
         """Windows that end at or before this are closed: what comes for them comes too late."""
+        self.live = 0
+        """Groups that the store holds after the last cut."""
+        self._ends: list[int] = []  # a heap of the open windows
         self._codec = codec
         self._store = store
         self._number = bytes([number])
         self._closed: list[Change] = []
         if live and store is not None:
+            self.live = live
             self._reopen(store)
 
     def _reopen(self, store: Store) -> None:
@@ -278,39 +285,43 @@ class WindowedState:
         for key, _ in store.scan(self._number, following(self._number)):
             end = int.from_bytes(key[1:9], "big") - 2**63
             counts[end] = counts.get(end, 0) + 1
-        for end, live in counts.items():
-            pane = self.panes[end] = Groups(self._codec, store, self._number + ordered_bytes(end), stored=True)
-            pane.live = live
+        for end, count in counts.items():
+            self._add(end, stored=True).live = count
+
+    def _add(self, end: int, *, stored: bool) -> Groups:
+        pane = self.panes[end] = Groups(self._codec, self._store, self._number + ordered_bytes(end), stored=stored)
+        heappush(self._ends, end)
+        return pane
 
     def open(self, end: int) -> Groups:
         """The groups of the window that ends at `end`, opened where it is new."""
         pane = self.panes.get(end)
         if pane is None:
-            pane = self.panes[end] = Groups(self._codec, self._store, self._number + ordered_bytes(end), stored=False)
+            pane = self._add(end, stored=False)
+        self.changed[end] = pane
         return pane
+
+    def open_each(self, ends: range) -> list[tuple[int, Callable[[Key], State | None], Callable[[Key], State], Any]]:
+        """For each window: its end, and of its groups the cache's `get`, `load` and `dirty`."""
+        panes = [(end, self.open(end)) for end in ends]
+        return [(end, pane.cache.get, pane.load, pane.dirty) for end, pane in panes]
 
     def close(self, until: int) -> Iterator[tuple[int, Groups]]:
         """Windows that end at or before `until`, in order; the state of each is freed when the next is asked for."""
         self.closed_until = max(self.closed_until, until)
-        for end in sorted(end for end in self.panes if end <= until):
+        while self._ends and self._ends[0] <= until:
+            end = self._ends[0]
             pane = self.panes[end]
             yield end, pane
             self._closed.extend(pane.tombstones())
+            self.live -= pane.live
+            heappop(self._ends)
             del self.panes[end]
-
-    def drain(self) -> list[tuple[int, list[tuple[Key, State]]]]:
-        """All groups of all windows, which are forgotten (partial aggregates, sent on)."""
-        drained = [(end, pane.drain()) for end, pane in self.panes.items()]
-        self.panes.clear()
-        return drained
-
-    @property
-    def live(self) -> int:
-        return sum(pane.live for pane in self.panes.values())
+            self.changed.pop(end, None)
 
     @property
     def pending(self) -> int:
-        return len(self._closed) + sum(pane.pending for pane in self.panes.values())
+        return len(self._closed) + sum(pane.pending for pane in self.changed.values())
 
     @property
     def caches(self) -> Collection[Groups]:
@@ -319,8 +330,38 @@ class WindowedState:
     def cut(self) -> Iterator[Change]:
         closed, self._closed = self._closed, []
         yield from closed
-        for pane in self.panes.values():
+        for pane in self.changed.values():
+            before = pane.live
             yield from pane.cut()
+            self.live += pane.live - before
+        self.changed = {}
 
 
-AggregationState = GroupedState | WindowedState
+class PartialWindows:
+    """Partial aggregates of a windowed aggregation until they are sent on, by what says which windows they are for."""
+
+    def __init__(self, codec: StateCodec) -> None:
+        self._codec = codec
+        self._panes: dict[Any, Groups] = {}
+
+    def open(self, windows: Any) -> Groups:
+        pane = self._panes.get(windows)
+        if pane is None:
+            pane = self._panes[windows] = Groups(self._codec, None, b"", stored=False)
+        return pane
+
+    def drain(self) -> list[tuple[Any, list[tuple[Key, State]]]]:
+        """All groups of all windows, which are forgotten."""
+        drained = [(windows, pane.drain()) for windows, pane in self._panes.items()]
+        self._panes.clear()
+        return drained
+
+    live = 0
+    caches: Collection[Groups] = ()
+
+    @property
+    def pending(self) -> int:
+        return sum(pane.pending for pane in self._panes.values())
+
+    def cut(self) -> Iterator[Change]:
+        return iter(())

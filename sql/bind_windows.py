@@ -1,0 +1,63 @@
+"""Binding of a window clause: its lengths and its time zone checked, its shape made."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from headrace.sql import syntax as s
+from headrace.sql import windows as w
+from headrace.sql.errors import did_you_mean, sql_error
+
+MOST_WINDOWS = 1_000
+"""In so many windows may one record be."""
+_DAY_MS = 86_400_000
+
+
+def bind_window(clause: s.WindowClause) -> w.Window:
+    """The shape of a window; SqlError where its lengths do not go together."""
+    if clause.size_ms <= 0:
+        what = "a session has a gap" if clause.kind is s.WindowKind.SESSION else "a window has a size"
+        raise sql_error(f"{what} above zero", clause.span)
+    if clause.grace_ms < 0:
+        raise sql_error("a grace period is not negative", clause.span)
+    if clause.zone is not None:
+        return _daily(clause, clause.zone)
+    match clause.kind:
+        case s.WindowKind.TUMBLING:
+            return w.Tumbling(clause.size_ms, clause.offset_ms % clause.size_ms, clause.grace_ms)
+        case s.WindowKind.SESSION:
+            return w.Session(clause.size_ms, clause.grace_ms)
+    if clause.step_ms <= 0:
+        what = "an advance" if clause.kind is s.WindowKind.HOPPING else "a step"
+        raise sql_error(f"the window has {what} above zero", clause.span)
+    several: w.Several
+    if clause.kind is s.WindowKind.HOPPING:
+        several = w.Hopping(clause.size_ms, clause.step_ms, clause.offset_ms % clause.step_ms, clause.grace_ms)
+    elif clause.size_ms % clause.step_ms:
+        raise sql_error("the size of a cumulating window is a multiple of its step", clause.span)
+    else:
+        several = w.Cumulating(clause.step_ms, clause.size_ms, clause.offset_ms % clause.size_ms, clause.grace_ms)
+    most = w.most_windows(several)
+    if most > MOST_WINDOWS:
+        raise sql_error(
+            f"each record would be in {most} windows, and {MOST_WINDOWS} are the most",
+            clause.span,
+            "let the windows begin less often",
+        )
+    return several
+
+
+def _daily(clause: s.WindowClause, zone: s.StringLiteral) -> w.Daily:
+    if clause.kind is not s.WindowKind.TUMBLING or clause.size_ms % _DAY_MS or clause.offset_ms:
+        raise sql_error(
+            "a time zone goes with tumbling windows of whole days",
+            zone.span,
+            "for example TUMBLE(time, INTERVAL '1' DAY, TIMEZONE 'Europe/Paris')",
+        )
+    try:
+        ZoneInfo(zone.value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = did_you_mean(zone.value, available_timezones())
+        shown = hint if hint and hint.startswith("did") else "for example 'Europe/Paris', 'UTC'"
+        raise sql_error(f"`{zone.value}` is not a time zone", zone.span, shown) from None
+    return w.Daily(clause.size_ms // _DAY_MS, zone.value, clause.grace_ms)
