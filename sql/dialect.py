@@ -453,10 +453,12 @@ class HeadraceParser(Parser):
     # Durations and small parts
 
     def _at_duration(self) -> bool:
-        return self._curr.token_type in (TokenType.INTERVAL, TokenType.NUMBER)
+        token = self._next if self._curr.token_type is TokenType.DASH else self._curr
+        return bool(token) and token.token_type in (TokenType.INTERVAL, TokenType.NUMBER)
 
     def _parse_duration_ms(self) -> int:
         first = self._curr
+        sign = -1 if self._match(TokenType.DASH) else 1
         self._match(TokenType.INTERVAL)
         amount = self._curr
         if amount.token_type not in (TokenType.STRING, TokenType.NUMBER):
@@ -470,7 +472,7 @@ class HeadraceParser(Parser):
             self._advance()
         else:
             unit = ""
-        return tree.duration_ms(text, unit, self._span_from(first))
+        return sign * tree.duration_ms(text, unit, self._span_from(first))
 
     def _identifier(self, what: str) -> syntax.Identifier:
         token = self._curr

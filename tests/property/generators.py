@@ -265,8 +265,32 @@ HAVINGS = (
 
 @dataclass(frozen=True)
 class Window:
+    """A window clause, and by brute force which windows a time is in (sessions apart)."""
+
+    kind: str
     size_ms: int
+    step_ms: int
+    offset_ms: int
     grace_ms: int
+
+    @property
+    def clause(self) -> str:
+        size, step, offset = (f"{ms} MILLISECONDS" for ms in (self.size_ms, self.step_ms, self.offset_ms))
+        lengths = {
+            "TUMBLING": f"SIZE {size}, OFFSET {offset}",
+            "HOPPING": f"SIZE {size}, ADVANCE BY {step}, OFFSET {offset}",
+            "CUMULATE": f"{step}, {size}, {offset}",
+            "SESSION": f"{size}",
+        }
+        return f"WINDOW {self.kind} ({lengths[self.kind]}, GRACE PERIOD {self.grace_ms} MILLISECONDS)"
+
+    def windows_of(self, time: int) -> list[tuple[int, int]]:
+        starts = {"TUMBLING": self.size_ms, "CUMULATE": self.size_ms, "HOPPING": self.step_ms}[self.kind]
+        lengths = range(self.step_ms, self.size_ms + 1, self.step_ms) if self.kind == "CUMULATE" else (self.size_ms,)
+        around = time - self.offset_ms
+        first = around - around % starts - self.size_ms // starts * starts + self.offset_ms
+        found = [(start, start + length) for start in range(first, time + 1, starts) for length in lengths]
+        return [(start, end) for start, end in found if start <= time < end]
 
 
 @dataclass(frozen=True)
@@ -309,12 +333,7 @@ class GroupedQuery:
             items += ["window_start", "window_end"]
         items += [f"{term.sql} AS value_{index}" for index, term in enumerate(self.aggregates)]
         where = f" WHERE {self.where.sql}" if self.where else ""
-        window = (
-            f" WINDOW TUMBLING (SIZE {self.window.size_ms} MILLISECONDS,"
-            f" GRACE PERIOD {self.window.grace_ms} MILLISECONDS)"
-            if self.window
-            else ""
-        )
+        window = f" {self.window.clause}" if self.window else ""
         group = f" GROUP BY {', '.join(term.sql for term in self.keys)}" if self.keys else ""
         having = f" HAVING {self.having.sql}" if self.having else ""
         changes = "latest" if self.latest else "every"
@@ -377,7 +396,21 @@ class AppCase:
 
 
 SOURCES = st.builds(Source, st.sampled_from((0, 0, 500, 1500, None)), st.booleans())
-WINDOWS = st.builds(Window, st.sampled_from((500, 500, 1000, 3000)), st.sampled_from((0, 0, 500, 1000)))
+_GRACES = st.sampled_from((0, 0, 500, 1000))
+_OFFSETS = st.sampled_from((0, 0, 100, -300, 1700))
+WINDOWS = st.one_of(
+    st.builds(Window, st.just("TUMBLING"), st.sampled_from((500, 500, 1000, 3000)), st.just(0), _OFFSETS, _GRACES),
+    st.builds(
+        Window,
+        st.just("HOPPING"),
+        st.sampled_from((500, 1000, 2500)),
+        st.sampled_from((500, 400, 700)),
+        _OFFSETS,
+        _GRACES,
+    ),
+    st.builds(Window, st.just("CUMULATE"), st.sampled_from((1000, 2000)), st.just(500), _OFFSETS, _GRACES),
+    st.builds(Window, st.just("SESSION"), st.sampled_from((300, 500, 1200)), st.just(0), st.just(0), _GRACES),
+)
 
 
 @st.composite
@@ -456,13 +489,11 @@ def chained_apps(draw: st.DrawFn) -> AppCase:
     stream = f"CREATE STREAM part AS SELECT k, s, b, i, n, d FROM {TOPIC} WHERE {where};"
     inner = (
         f"CREATE TABLE inner_totals AS SELECT {inner_key}, window_end AS w, COUNT(*) AS c, SUM(i) AS t, SUM(d) AS u, "
-        f"FIRST_VALUE(n) AS f FROM part WINDOW TUMBLING (SIZE {window.size_ms} MILLISECONDS, "
-        f"GRACE PERIOD {window.grace_ms} MILLISECONDS) GROUP BY {inner_key} EMIT FINAL;"
+        f"FIRST_VALUE(n) AS f FROM part {window.clause} GROUP BY {inner_key} EMIT FINAL;"
     )
     outer_sql = (
         f"CREATE TABLE outer_totals WITH (changes = '{changes}') AS SELECT {selected}COUNT(*) AS rows_, SUM(c) AS cc, "
-        f"SUM(t) AS tt, MAX(u) AS uu, MIN(f) AS ff FROM inner_totals WINDOW TUMBLING (SIZE {outer.size_ms} "
-        f"MILLISECONDS, GRACE PERIOD {outer.grace_ms} MILLISECONDS) {group} EMIT {outer_emit};"
+        f"SUM(t) AS tt, MAX(u) AS uu, MIN(f) AS ff FROM inner_totals {outer.clause} {group} EMIT {outer_emit};"
     )
     running = (
         f"CREATE TABLE running WITH (changes = '{changes}') AS SELECT {inner_key}, COUNT(*) AS c, MAX(s) AS m "
