@@ -1,4 +1,4 @@
-"""The committed state of a task on this machine: RocksDB in a directory of its own, or a plain dict."""
+"""The committed state of a task on this machine: RocksDB in a directory of its own, or in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 from rocksdict import BlockBasedOptions, MemtableFactory, Options, Rdict, ReadOptions, WriteBatch, WriteOptions
+from sortedcontainers import SortedDict
 
 from headrace.agents.errors import StateFailure
 from headrace.agents.topology import TaskId
@@ -57,10 +58,10 @@ class RestorableStore(Store, Protocol):
 
 
 class MemoryStore:
-    """A `Store` in a dict; scanning sorts."""
+    """A `Store` in memory."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, bytes] = {}
+        self._entries: SortedDict[bytes, bytes] = SortedDict()
         self._position: int | None = None
 
     @property
@@ -68,10 +69,11 @@ class MemoryStore:
         return self._position
 
     def get(self, key: bytes) -> bytes | None:
-        return self._entries.get(key)
+        value: bytes | None = self._entries.get(key)
+        return value
 
     def scan(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(key for key in self._entries if low <= key < high):
+        for key in self._entries.irange(low, high, inclusive=(True, False)):
             yield key, self._entries[key]
 
     def apply(self, changes: Iterable[Change], position: int) -> None:

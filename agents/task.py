@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -66,6 +67,8 @@ class TaskSettings:
     """Go on where records were deleted before they were read."""
     exactly_once: bool = False
     """Positions, outputs and state of a commit are one transaction."""
+    wall_clock: Callable[[], float] = time.time
+    """Seconds since the epoch, for what goes by wall time: EMIT EVERY, processing time."""
 
 
 class Task:
@@ -200,6 +203,7 @@ class Task:
         """
         partition = TopicPartition(batch.topic, batch.partition)
         self._check_offset(partition, batch.fetch_offset)
+        self._set_clock()
         try:
             if self._decoder is None:
                 self._stage.process_exchange(batch, self._execution)
@@ -251,6 +255,10 @@ class Task:
 
         A source partition without records for `idle_timeout` is idle: it stops holding windows open.
         """
+        self._set_clock()
+        before = self.pending
+        self._stage.elapse(self._execution)
+        self._changed = self._changed or self.pending != before
         if self._decoder is None:
             return
         for partition in self.spec.inputs:
@@ -265,6 +273,9 @@ class Task:
                     exchange.idle = len(self.spec.inputs) == 1
                 self._stage.advance(self._execution)
                 self._changed = True
+
+    def _set_clock(self) -> None:
+        self._execution.clock.now_ms = int(self._settings.wall_clock() * 1000)
 
     def take_outputs(self) -> list[Output]:
         """What is ready to be produced now, before the commit."""

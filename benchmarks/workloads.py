@@ -29,20 +29,21 @@ class Workload:
     what: str
     sql: str
     source: str
-    """Kind of records: `trades` (200 symbols) or `accounts` (200,000 symbols)."""
+    """Kind of records: `trades` (200 symbols), `accounts` (200,000 symbols) or `visits` (10,000, each in bursts)."""
     check: Callable[[int, list[dict[str, object]]], str | None]
     """What is wrong with the sink's values (newest last), given the number of input records; None if nothing."""
 
 
 def records(kind: str, count: int) -> Iterator[tuple[bytes, bytes]]:
     """Key (the symbol) and value of each record: 96 bytes of JSON, one millisecond of event time apart."""
-    symbols = SYMBOLS if kind == "trades" else 200_000
     for i in range(count):
         if kind == "trades":
             pair = i * 7919 % (SYMBOLS * TRADERS)  # every pair of symbol and trader six times a minute
             symbol, trader = pair % SYMBOLS, pair // SYMBOLS
+        elif kind == "visits":
+            symbol, trader = i // 10_000 % 10 * 1_000 + i % 1_000, i % TRADERS  # 10 records, a second apart, each 100 s
         else:
-            symbol, trader = i * 7919 % symbols, i % TRADERS
+            symbol, trader = i * 7919 % 200_000, i % TRADERS
         name = b"SYM%06d" % symbol
         price = 100 + (i * 31 % 10_000) / 100
         value = b'{"trader_id":"T%03d","symbol":"%b","price":%.2f,"quantity":%d,"trade_time":%d}' % (
@@ -87,6 +88,19 @@ def _check_every(count: int, rows: list[dict[str, object]]) -> str | None:
     if len(rows) != count:
         return f"{len(rows)} rows instead of {count}"
     return _check_grouped(count, rows)
+
+
+def _check_hopping(count: int, rows: list[dict[str, object]]) -> str | None:
+    total = sum(int(str(row["n"])) for row in rows)
+    return None if total == 6 * count else f"the windows count {total} of {6 * count}"
+
+
+def _check_sessions(count: int, rows: list[dict[str, object]]) -> str | None:
+    total = sum(int(str(row["n"])) for row in rows)
+    if total != count:
+        return f"the sessions count {total} of {count}"
+    sessions = -(-count // 10)
+    return None if len(rows) == sessions else f"{len(rows)} sessions instead of {sessions}"
 
 
 def _check_windows(count: int, rows: list[dict[str, object]]) -> str | None:
@@ -146,6 +160,26 @@ WORKLOADS = {
             + "FROM trades GROUP BY trader_id, symbol WINDOW TUMBLING (trade_time, INTERVAL '1' MINUTE) EMIT FINAL;",
             "trades",
             _check_windows,
+        ),
+        Workload(
+            "W4",
+            "hopping 1 minute by 10 seconds (6 windows a record), GROUP BY symbol, re-keyed, EMIT FINAL",
+            TRADES.format(key="")
+            + "CREATE TABLE per_minute WITH (topic = '{sink}') AS "
+            + "SELECT symbol, window_start, COUNT(*) AS n, SUM(quantity) AS quantity, AVG(price) AS mean FROM trades "
+            + "GROUP BY symbol, HOP(trade_time, INTERVAL '10' SECOND, INTERVAL '1' MINUTE) EMIT FINAL;",
+            "trades",
+            _check_hopping,
+        ),
+        Workload(
+            "W5",
+            "sessions of 10 records, gap 30 seconds, 10,000 groups, re-keyed, EMIT FINAL",
+            TRADES.format(key="")
+            + "CREATE TABLE visits WITH (topic = '{sink}') AS "
+            + "SELECT symbol, window_start, window_end, COUNT(*) AS n, SUM(quantity) AS quantity, AVG(price) AS mean "
+            + "FROM trades GROUP BY symbol WINDOW SESSION (30 SECONDS) EMIT FINAL;",
+            "visits",
+            _check_sessions,
         ),
     )
 }

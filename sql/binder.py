@@ -176,7 +176,7 @@ class Binder:
         options = o.Options(statement.options, o.SINK_OPTIONS, "option")
         settings = self._with(options)
         node, quoted = self._bind_select(statement.query, settings)
-        _check_ttl(options, statement.query, node)
+        _check_emission(options, statement.query, node)
         name = statement.name.text
         grouped = p.aggregate_of(node) is not None
         kind = statement.kind if grouped else s.RelationKind.STREAM  # a table without a key is a stream, as in Flink
@@ -205,7 +205,7 @@ class Binder:
             options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         settings = self._with(options)
         node, _ = self._bind_select(statement.query, settings)
-        _check_ttl(options, statement.query, node)
+        _check_emission(options, statement.query, node)
         if _key(statement.target) in self._read:
             raise sql_error("a query cannot write what it reads", statement.span)
         node = _as_declared(node, wanted, statement)
@@ -260,8 +260,10 @@ class Binder:
         raise sql_error("reading a table with a primary key is not supported yet", reference.span)
 
 
-def _check_ttl(options: o.Options, select: s.Select, node: p.Node) -> None:
-    """A `ttl` of the query's own: refused where it would do nothing. One that was SET is for the queries it fits."""
+def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:
+    """Options of the query's own that do not go with it. What was SET is for the queries that it fits."""
+    if "changes" in options and select.emit is not None and select.emit.every_ms is not None:
+        raise sql_error("`changes` does not go with EMIT EVERY", options.entry("changes").span)
     if "ttl" not in options:
         return
     aggregate = p.aggregate_of(node) if is_grouped(select) else None
@@ -270,6 +272,8 @@ def _check_ttl(options: o.Options, select: s.Select, node: p.Node) -> None:
         raise sql_error("`ttl` needs GROUP BY: a query that does not group keeps no state", span)
     if aggregate.window is not None:
         raise sql_error("`ttl` does not go with a window: its state is freed when it closes", span)
+    if aggregate.every_ms is not None:
+        raise sql_error("`ttl` does not go with EMIT EVERY yet", span)
     if aggregate.emit is s.Emit.FINAL:
         raise sql_error("`ttl` does not go with EMIT FINAL: what ends before the run does would never be seen", span)
 

@@ -55,6 +55,12 @@ class Grouping:
         self.window_columns = window_columns
         self.calls: dict[e.AggregateCall, str] = {}
 
+    def window_column(self, which: int) -> e.Expr:
+        """The start, the end or the last millisecond of the window."""
+        if which < len(self.window_columns):
+            return self.window_columns[which]
+        return e.Arithmetic("-", self.window_columns[1], e.Literal(1, t.INTERVAL), t.TIMESTAMP)
+
     def key_of(self, expression: e.Expr) -> e.Column | None:
         for name, key in self.keys:
             if key == expression:
@@ -72,11 +78,13 @@ WINDOW_NAMES = {
     "windowstart": 0,
     "window_end": 1,
     "windowend": 1,
+    "window_time": 2,
 }
+"""Names of the window's start, its end, and its last millisecond."""
 _WINDOW_CALLS = {
     f"{kind}_{end}": index
     for kind in ("TUMBLE", "HOP", "SESSION", "CUMULATE")
-    for index, end in enumerate(("START", "END"))
+    for index, end in enumerate(("START", "END", "ROWTIME"))
 }
 
 
@@ -154,9 +162,9 @@ class ExpressionBinder:
         """A key, window column or aggregate call, where the node is one; None to bind it by its parts."""
         match node:
             case s.Name() if grouping.window_columns and names_window(node, self._scope):
-                return grouping.window_columns[WINDOW_NAMES[node.column.text.lower()]]
+                return grouping.window_column(WINDOW_NAMES[node.column.text.lower()])
             case s.FunctionCall() if node.name in _WINDOW_CALLS and grouping.window_columns:
-                return grouping.window_columns[_WINDOW_CALLS[node.name]]
+                return grouping.window_column(_WINDOW_CALLS[node.name])
             case s.FunctionCall() if is_aggregate(node):
                 return grouping.call(self._plain.bind_aggregate(node))
         if not any(is_aggregate(part) for part in walk(node)) and not isinstance(node, s.Star):

@@ -323,9 +323,16 @@ class HeadraceParser(Parser):
         token = self._curr
         self._advance()
         words = " ".join(token.text.upper().split())
-        if words not in _EMIT_WORDS:
-            raise sql_error("expected CHANGES, FINAL or ON WINDOW CLOSE after EMIT", token_span(self._curr or token))
-        return tree.holder(_EMIT_WORDS[words])
+        every_ms: int | None = None
+        if words == "EMIT" and self._match_text_seq("EVERY"):
+            every_ms = self._parse_duration_ms()
+        elif words not in _EMIT_WORDS:
+            raise sql_error(
+                "expected CHANGES, FINAL, ON WINDOW CLOSE or EVERY and a duration after EMIT",
+                token_span(self._curr or token),
+            )
+        emit = _EMIT_WORDS.get(words, syntax.Emit.CHANGES)
+        return tree.holder(syntax.EmitClause(emit, every_ms, self._span_from(token)))
 
     def _refuse_clause(self, name: str) -> NoReturn:
         raise sql_error(f"{name} is not supported yet", token_span(self._curr))

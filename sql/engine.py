@@ -19,10 +19,11 @@ from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.decoder import Decoded, SourceDecoder
 from headrace.sql.runtime.execution import AggregationState, QueryErrors, Rows, StageExecution
 from headrace.sql.runtime.expiry import ExpiringState
+from headrace.sql.runtime.holding import Clock, HeldRows
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
-from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState
+from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState, timers_prefix
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier
 from headrace.sql.windows import Session
 
@@ -63,6 +64,7 @@ class CompiledStage:
         self._inputs = [names[function.name] for function in self.generated.inputs]
         self._advance = names["advance"]
         self._flush = names["flush"]
+        self._elapse = names.get("elapse")
         self._unite = {
             operator.number: names[f"unite_{operator.number}"]
             for operator, _ in self.generated.accumulators
@@ -76,8 +78,9 @@ class CompiledStage:
 
     def open(self, placement: Placement, store: Store | None, live: Mapping[int, int]) -> StageExecution:
         """The stage at work over a store; `live` is how many groups the store holds for each aggregation."""
+        clock = Clock()
         states: list[AggregationState] = [
-            self._state(operator, codec, store, live.get(operator.number, 0))
+            self._state(operator, codec, store, live.get(operator.number, 0), clock)
             for (operator, _), codec in zip(self.generated.accumulators, self._codecs, strict=True)
         ]
         sinks = [SinkBuffer(query.sink.topic) for query in self.generated.sinks]
@@ -95,13 +98,16 @@ class CompiledStage:
             sinks,
             exchanges,
             Watermarks(placement.senders),
+            clock,
             placement.dead_letter_topic,
         )
         for query in self._queries():
             execution.query(query.name)
         return execution
 
-    def _state(self, operator: ph.AggregateOp, codec: Any, store: Store | None, live: int) -> AggregationState:
+    def _state(
+        self, operator: ph.AggregateOp, codec: Any, store: Store | None, live: int, clock: Clock
+    ) -> AggregationState:
         """The state of an aggregation, of which the store holds `live` entries."""
         number, window = operator.number, operator.window
         if operator.form is ph.Form.PARTIAL:
@@ -111,13 +117,19 @@ class CompiledStage:
                 return PartialSessions(codec, window.gap_ms, self._unite[number])
             return PartialWindows(codec)
         assert store is not None
+        held: HeldRows | None = None
+        if operator.emission is ph.Emission.INTERVAL and operator.every_ms is not None:
+            by_window = window is not None and not isinstance(window, Session)
+            decode_key = codec.decode_window_key if by_window else codec.decode_key
+            prefix = timers_prefix(number) + b"h"
+            held = HeldRows(codec.encode_key, decode_key, store, prefix, operator.every_ms, clock)
         if isinstance(window, Session):
-            return SessionState(codec, store, number, live, window.gap_ms, self._unite[number])
+            return SessionState(codec, store, number, live, window.gap_ms, self._unite[number], held)
         if window is not None:
-            return WindowedState(codec, store, number, live)
+            return WindowedState(codec, store, number, live, held)
         if operator.ttl_ms is not None:
             return ExpiringState(codec, store, number, live, operator.ttl_ms)
-        return GroupedState(codec, store, number, live)
+        return GroupedState(codec, store, number, live, held)
 
     def decoder(self) -> SourceDecoder | None:
         """A decoder for one task; None where the input is a repartition topic."""
@@ -196,6 +208,11 @@ class CompiledStage:
         watermark = execution.watermarks.current()
         self._advance(execution, watermark)
         execution.finished = watermark == END
+
+    def elapse(self, execution: StageExecution) -> None:
+        """Wall time goes on (`execution.clock`): rows that were held back until now go to the outputs."""
+        if self._elapse is not None:
+            self._elapse(execution, execution.clock.now_ms)
 
     def flush(self, execution: StageExecution) -> None:
         """Before a commit: newest changes and partial aggregates go to the outputs."""

@@ -9,7 +9,6 @@ from headrace.sql import expressions as e
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.types import Kind
-from headrace.sql.windows import Window
 
 
 class ExplainStage(StrEnum):
@@ -118,7 +117,7 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
             lines.append(f"{indent}Project {_items(node.items)}")
         case p.Aggregate():
             lines.append(f"{indent}Aggregate {_aggregate(node.keys, node.calls)}")
-            emit = _emit(node.window, node.ttl_ms, final=node.emit == "final", changes=node.changes)
+            emit = _emit(node, final=node.emit == "final")
             lines.append(f"{indent}  {emit}")
     _logical(node.input, depth + 1, lines, names, top=False)
 
@@ -138,9 +137,11 @@ def _aggregate(keys: tuple[tuple[str, e.Expr], ...], calls: tuple[tuple[str, e.A
     return f"by ({_items(keys)}): {', '.join(f'{show_call(call)} AS {name}' for name, call in calls)}"
 
 
-def _emit(window: Window | None, ttl_ms: int | None, *, final: bool, changes: p.Changes) -> str:
+def _emit(of: p.Aggregate | ph.AggregateOp, *, final: bool) -> str:
+    window = of.window
     shape = f"{window}, grace {window.grace_ms} ms" if window else "no window"
-    return f"{shape}{_ttl(ttl_ms)}; emit {'final' if final else f'changes ({changes})'}"
+    changes = f"changes ({of.changes})" if of.every_ms is None else f"every {of.every_ms} ms"
+    return f"{shape}{_ttl(of.ttl_ms)}; emit {'final' if final else changes}"
 
 
 def _ttl(ttl_ms: int | None) -> str:
@@ -179,7 +180,7 @@ def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}Project {_items(operator.items)}")
         case ph.AggregateOp():
             lines.append(f"{indent}Aggregate ({operator.form}) {_aggregate(operator.keys, operator.calls)}")
-            emit = _emit(operator.window, operator.ttl_ms, final=operator.final, changes=operator.changes)
+            emit = _emit(operator, final=operator.final)
             lines.append(f"{indent}  {emit}")
         case ph.SinkOp(query=query):
             lines.append(f"{indent}Sink {query.sink.kind} {query.sink.topic} ({query.name})")

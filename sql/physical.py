@@ -30,6 +30,15 @@ class Form(StrEnum):
     MERGE = "merge"  # partial aggregates in, results out
 
 
+class Emission(StrEnum):
+    """When the results of an aggregation go out."""
+
+    FINAL = "final"  # when the window closes, or at the end of a finite run
+    EVERY = "every"  # at each row
+    LATEST = "latest"  # at each commit, those that changed
+    INTERVAL = "interval"  # some time after they changed, once for all changes until then
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FilterOp:
     predicate: Expr
@@ -52,11 +61,20 @@ class AggregateOp:
     final: bool
     changes: p.Changes
     ttl_ms: int | None
+    every_ms: int | None
     form: Form
     number: int
     query: p.Query
     """The first query that it serves: late rows and errors are counted under its name."""
     consumers: tuple[Operator, ...]
+
+    @property
+    def emission(self) -> Emission:
+        if self.final:
+            return Emission.FINAL
+        if self.every_ms is not None:
+            return Emission.INTERVAL
+        return Emission.LATEST if self.changes is p.Changes.LATEST else Emission.EVERY
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -115,6 +115,8 @@ class Aggregate:
     changes: Changes
     ttl_ms: int | None
     """How long after its newest row a group goes on; None: for ever, or until its window closes."""
+    every_ms: int | None = None
+    """EMIT EVERY: wall time between two rows of a group."""
 
     @property
     def columns(self) -> tuple[Column, ...]:

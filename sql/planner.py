@@ -113,6 +113,7 @@ class _Planner:
             node.emit is Emit.FINAL,
             node.changes,
             node.ttl_ms,
+            node.every_ms,
             form,
             number,
             self._first_query(node),
@@ -122,7 +123,7 @@ class _Planner:
     def _across(self, node: p.Aggregate, sender: str) -> ph.Operator:
         """An aggregation whose rows must first be brought together, through a repartition topic to their own stage."""
         stage = self._stage_name(node)
-        merged = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST
+        merged = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST or node.every_ms is not None
         partials = merged and node.ttl_ms is None  # a partial aggregate does not say where its rows pause
         exchange = ph.Exchange(stage, partials)
         key_columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in node.keys)

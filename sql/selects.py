@@ -30,8 +30,10 @@ def bind_select(
         raise sql_error("HAVING needs GROUP BY", select.having.span)
     if select.source.window is not None or select.window is not None:
         raise sql_error("a window needs GROUP BY", (select.window or select.source.window or select).span)
-    if select.emit is s.Emit.FINAL:
+    if select.emit is not None and select.emit.emit is s.Emit.FINAL:
         raise sql_error("EMIT FINAL needs GROUP BY: without it every row is final at once", select.span)
+    if select.emit is not None and select.emit.every_ms is not None:
+        raise sql_error("EMIT EVERY needs GROUP BY: without it every row goes out at once", select.emit.span)
     binder = ExpressionBinder(scope)
     items = _select_items(select, scope, binder)
     if len(items) == len(node.columns) and all(
@@ -116,8 +118,12 @@ class _SelectGrouped:
             _check_key_names(select, items, {name for name, _ in keys})
         having = above.bind_predicate(select.having) if select.having is not None else None
         default = self._settings.get("emit") if window else None
-        emit = select.emit or s.Emit(default or ("final" if window else "changes"))
-        ttl = self._settings.get("ttl")
+        emit = select.emit.emit if select.emit else s.Emit(default or ("final" if window else "changes"))
+        every_ms = select.emit.every_ms if select.emit else None
+        if every_ms is not None and every_ms <= 0:
+            raise sql_error("EMIT EVERY takes a time above zero", (select.emit or select).span)
+        ends = window is None and emit is s.Emit.CHANGES and every_ms is None
+        ttl = self._settings.get("ttl") if ends else None
         aggregate = p.Aggregate(
             self._node,
             keys,
@@ -125,7 +131,8 @@ class _SelectGrouped:
             tuple((name, call) for call, name in grouping.calls.items()),
             emit,
             p.Changes(self._settings.get("changes", p.Changes.EVERY)),
-            duration_ms(ttl, select.span) if ttl and window is None and emit is s.Emit.CHANGES else None,
+            duration_ms(ttl, select.span) if ttl else None,
+            every_ms,
         )
         return p.Project(p.Filter(aggregate, having) if having is not None else aggregate, items)
 

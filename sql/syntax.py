@@ -163,6 +163,19 @@ class FunctionCall:
     span: Span
 
 
+class Emit(StrEnum):
+    CHANGES = "changes"
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class EmitClause:
+    emit: Emit
+    every_ms: int | None
+    """EMIT EVERY: milliseconds of wall time between two rows of a group."""
+    span: Span
+
+
 class WindowKind(StrEnum):
     TUMBLING = "TUMBLING"
     HOPPING = "HOPPING"
@@ -214,11 +227,6 @@ Expression = (
 # Queries
 
 
-class Emit(StrEnum):
-    CHANGES = "changes"
-    FINAL = "final"
-
-
 @dataclass(frozen=True, slots=True)
 class TableReference:
     """FROM: a relation by name, perhaps through a window function of Flink or RisingWave."""
@@ -244,7 +252,7 @@ class Select:
     group_by: tuple[Expression, ...] | None
     having: Expression | None
     window: WindowClause | None
-    emit: Emit | None
+    emit: EmitClause | None
     span: Span
 
 

@@ -13,7 +13,6 @@ from headrace.sql.codegen.expressions import Names
 from headrace.sql.codegen.writer import safe_name
 from headrace.sql.expressions import AggregateCall, Column, Expr
 from headrace.sql.functions.aggregates import ACCUMULATORS, PYTHON_TYPES
-from headrace.sql.plan import Changes
 from headrace.sql.runtime import values
 from headrace.sql.runtime.codec import AccumulatorCodec, SessionCodec
 from headrace.sql.types import Kind, Type
@@ -41,14 +40,16 @@ class Accumulators:
         """
         self.fields: list[AccumulatorField] = []
         self._by_key: dict[tuple[str, Expr | None], AccumulatorField] = {}
-        taken: set[str] = {"time", "start", "last", "changed"}
+        taken: set[str] = {"time", "start", "last", "changed", "held"}
         for _, call in operator.calls:
             for kind in call.function.accumulators(call.operand.type if call.operand is not None else None):
                 self._add(kind, call, taken)
         self.is_session = isinstance(operator.window, Session)
         self.has_time = not self.is_session and not (operator.final and operator.window is not None)
-        is_latest = not operator.final and operator.changes is Changes.LATEST
-        self.tells_changes = self.is_session and is_latest and operator.form is not ph.Form.PARTIAL
+        is_partial = operator.form is ph.Form.PARTIAL
+        defers = not is_partial and operator.emission in (ph.Emission.LATEST, ph.Emission.INTERVAL)
+        self.tells_changes = self.is_session and defers
+        self.holds = not is_partial and not self.is_session and operator.emission is ph.Emission.INTERVAL
         self.flags = tuple(f"out_{index}" for index in range(flags))
         self.key_type = _key_type(operator.keys)
         self.struct = self._define()
@@ -79,6 +80,8 @@ class Accumulators:
             fields += [("changed", bool, True)] if self.tells_changes else []
         else:
             fields += [(flag, bool, False) for flag in self.flags]
+        if self.holds:
+            fields.append(("held", int | None, None))
         return msgspec.defstruct("Accumulators", fields, array_like=True, gc=False)
 
     def codec(self) -> AccumulatorCodec:

@@ -184,9 +184,11 @@ class RowWriter:
         window = safe_name("window", function.taken)
         function.line(f"{window} = ({group.start}, {group.end})")
         with function.block(f"if acc.{flag} != [{window}]:"):
-            before = f"for start, end in acc.{flag}:"
-            with function.block(before), function.block(f"if (start, end) != {window}:"):
-                self._append_sink(function, operator, _in_window(row, group), "None")
+            with (
+                self._each_out(function, flag, group) as out,
+                function.block(f"if ({out.start}, {out.end}) != {window}:"),
+            ):
+                self._append_sink(function, operator, replace(row, group=out), "None")
             function.line(f"acc.{flag} = [{window}]")
         self._append_sink(function, operator, row, value)
 
@@ -197,9 +199,16 @@ class RowWriter:
             function.line(f"acc.{flag} = False")
             self._append_sink(function, sink, row, "None")
             return
-        with function.block(f"for start, end in acc.{flag}:"):
-            self._append_sink(function, sink, _in_window(row, row.group), "None")
+        with self._each_out(function, flag, row.group) as out:
+            self._append_sink(function, sink, replace(row, group=out), "None")
         function.line(f"acc.{flag} = []")
+
+    @contextmanager
+    def _each_out(self, function: FunctionWriter, flag: str, group: Group) -> Iterator[Group]:
+        """The group of a session in each window under which its row is out."""
+        start, end = safe_name("out_start", function.taken), safe_name("out_end", function.taken)
+        with function.block(f"for {start}, {end} in acc.{flag}:"):
+            yield replace(group, start=start, end=end)
 
     def _append_sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row, value: str) -> None:
         code = self._sink_code[id(operator)]
@@ -252,12 +261,12 @@ class RowWriter:
         """The row with the end of its first window, where it is in several."""
         if not isinstance(operator.window, (Hopping, Cumulating)):
             return row
-        first = safe_name("first", function.taken)
+        first = safe_name("first_end", function.taken)
         function.line(f"{first} = {row.first or ends_code(operator.window, row.time)[0]}")
         return replace(row, first=first)
 
     def _last(self, function: FunctionWriter, window: Several, time: str) -> str:
-        last = safe_name("last", function.taken)
+        last = safe_name("last_end", function.taken)
         function.line(f"{last} = {ends_code(window, time)[1]}")
         return last
 
@@ -533,9 +542,21 @@ class RowWriter:
     def _emit_change(
         self, function: FunctionWriter, operator: ph.AggregateOp, prepared: Prepared, end: str | None
     ) -> None:
-        is_every = not operator.final and operator.changes is p.Changes.EVERY
-        if is_every and operator.form is not ph.Form.PARTIAL:
+        if operator.form is ph.Form.PARTIAL:
+            return
+        if operator.emission is ph.Emission.EVERY:
             self.results(function, operator, prepared.keys, prepared.key, end)
+        self._hold(function, operator, prepared.key, end)
+
+    def _hold(self, function: FunctionWriter, operator: ph.AggregateOp, key: str, end: str | None) -> None:
+        """EMIT EVERY: the row of a group that has changed waits for its time."""
+        if operator.emission is not ph.Emission.INTERVAL:
+            return
+        number = operator.number
+        holder = "group" if isinstance(operator.window, Session) else "acc"
+        function.setup(f"hold_{number} = task.states[{number}].held.hold")
+        with function.block(f"if {holder}.held is None:"):
+            function.line(f"hold_{number}({f'({end}, {key})' if end is not None else key}, {holder})")
 
     def _operand_values(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> dict[Expr, Variable]:
         """Every operand, as a variable."""
@@ -576,13 +597,14 @@ class RowWriter:
                     function.line(comment_line)
                     self._skip_closed(function, operator, several, "first", "last")
                     panes = self._each_pane(function, operator, several, "first", "last", "load")
-                    with function.block("if first <= last:"), panes:
+                    with function.block("if first <= last:"), panes as end:
                         number = operator.number
                         function.line(f"acc = get_{number}(key)")
                         with function.block("if acc is None:"):
                             function.line(f"acc = load_{number}(key)")
                         self._merge_lines(function, operator)
                         function.line(f"dirty_{number}[key] = acc")
+                        self._hold(function, operator, "key", end)
 
     def _merge_sessions(self, function: FunctionWriter, operator: ph.AggregateOp, window: Session) -> None:
         number = operator.number
@@ -606,6 +628,7 @@ class RowWriter:
         with function.block("else:"):
             self._merge_lines(function, operator)
         function.line(f"dirty_{number}[key] = acc")
+        self._hold(function, operator, "key", "end" if operator.window is not None else None)
 
     def _merge_lines(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
         """Lines that merge the state `partial` into `acc`."""
@@ -632,6 +655,10 @@ class RowWriter:
         """The group's row for the consumers of an aggregation; an error above it keeps the state."""
         accumulators = self.accumulators[id(operator)]
         group = self._group(operator, keys, key, end)
+        if isinstance(operator.window, Session) and operator.form is not ph.Form.PARTIAL:
+            start, end = safe_name("session_start", function.taken), safe_name("session_end", function.taken)
+            function.line(f"{start}, {end} = acc.start, acc.last + {operator.window.gap_ms}")
+            group = replace(group, start=start, end=end)
         columns = {name: variable for name, variable, _ in group.keys}
         if group.start is not None and group.end is not None:
             columns[p.WINDOW_START] = Variable(f"({group.start})", False)
@@ -670,8 +697,8 @@ class RowWriter:
         match operator.window:
             case None:
                 pass
-            case Session() as session:
-                start, end = "acc.start", f"(acc.last + {session.gap_ms})"
+            case Session():
+                end = None
             case Hopping() | Cumulating() if operator.form is ph.Form.PARTIAL:
                 windows, end = ("first", "last"), None
             case window:
@@ -710,8 +737,3 @@ class RowWriter:
                 return name
         count = sum(isinstance(value, QueryErrors) for value in self.names.bound.values())
         return self.names.bind(f"query_{count}", errors)
-
-
-def _in_window(row: Row, group: Group) -> Row:
-    """The row of a group in the window from `start` to `end`."""
-    return replace(row, group=replace(group, start="start", end="end"))

@@ -34,6 +34,7 @@ class SinkCode:
             rename=dict(zip(fields, (column.name for column in self.columns), strict=True)),
         )
         self._value = names.bind(f"Value_{number}", struct)
+        self._key: str | None = None
 
     def value(self, columns: dict[str, Variable]) -> str:
         """Code of the value of a record."""
@@ -49,11 +50,12 @@ class SinkCode:
         parts = [self._json(variable, type_) for variable, type_ in keys]
         if start is not None and end is not None:
             parts += [self._json(Variable(code, False), Type(Kind.TIMESTAMP)) for code in (start, end)]
-        fields = [f"k{index}" for index in range(len(parts))]
-        rename = dict(zip(fields, sink.key_columns, strict=True))
-        struct = msgspec.defstruct("Key", [(field, Any) for field in fields], gc=False, rename=rename)
-        name = self._names.bind(f"Key_{self.number}", struct)
-        return f"{name}({', '.join(parts)})"  # the sink encodes such keys together, as it does the values
+        if self._key is None:
+            fields = [f"k{index}" for index in range(len(parts))]
+            rename = dict(zip(fields, sink.key_columns, strict=True))
+            struct = msgspec.defstruct("Key", [(field, Any) for field in fields], gc=False, rename=rename)
+            self._key = self._names.bind(f"Key_{self.number}", struct)
+        return f"{self._key}({', '.join(parts)})"  # the sink encodes such keys together, as it does the values
 
     def _single_key(self, key: tuple[Variable, Type], sink: p.Sink) -> str:
         variable, type_ = key

@@ -19,7 +19,7 @@ _LOCAL = (
 _BOUND = ("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null")
 _RESERVED = frozenset((*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(scalars)))
 _NUMBERED = re.compile(
-    "(groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|merge|unite|closed|"
+    "(groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|closed|"
     r"keys|values|times|headers|exchange|literal|query|format|usable|like|conversion|out)_\d+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""

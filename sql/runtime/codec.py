@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from headrace.sql.runtime.sessions import OpenSessions
+from headrace.sql.runtime.watermarks import END
 
 Key = Any
 State = Any
@@ -30,6 +31,8 @@ class AccumulatorCodec:
         self.decode: Callable[[bytes], State] = msgspec.msgpack.Decoder(struct, strict=False).decode
         self.encode_key = encode_key
         self.decode_key = msgspec.msgpack.Decoder(key_type).decode
+        self.decode_window_key = msgspec.msgpack.Decoder(tuple[int, key_type]).decode
+        """Of (window's end, grouping key)."""
         self._totals = totals
         self._flags = flags
 
@@ -56,14 +59,18 @@ class SessionCodec(AccumulatorCodec):
         super().__init__(struct, key_type, totals)
         self.new_session = struct
         self.new = OpenSessions
-        group = msgspec.defstruct("OpenSessions", [("due", int), ("sessions", list[struct])], array_like=True)  # type: ignore[valid-type]
+        sessions: Any = list
+        fields = [("due", int, END), ("sessions", sessions[struct], []), ("held", int | None, None)]
+        group = msgspec.defstruct("OpenSessions", fields, array_like=True)
         self.decode = msgspec.msgpack.Decoder(group, strict=False).decode
 
     def encode(self, state: State) -> bytes:
         try:
             return self._encode(state)
         except OverflowError:
-            return self._encode(OpenSessions(state.due, [self.storable(session) for session in state.sessions]))
+            return self._encode(
+                OpenSessions(state.due, [self.storable(session) for session in state.sessions], state.held)
+            )
 
 
 class Block(msgspec.Struct, array_like=True, gc=False):

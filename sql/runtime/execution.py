@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.sql.errors import RecordError
 from headrace.sql.plan import Late, OnError
+from headrace.sql.runtime.holding import Clock
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import Headers, Output, RecordBatch
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
@@ -116,12 +117,14 @@ class StageExecution:
         sinks: Sequence[SinkBuffer],
         exchanges: Sequence[ExchangeBuffer],
         watermarks: Watermarks,
+        clock: Clock,
         dead_letter_topic: str,
     ) -> None:
         self.states = states
         self.sinks = sinks
         self.exchanges = exchanges
         self.watermarks = watermarks
+        self.clock = clock
         self.finished = False
         """The end of a finite run was acted on: what is emitted there is emitted once."""
         self.counters: dict[str, QueryCounters] = {}

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from headrace.sql.runtime.holding import HeldRows
 from headrace.sql.runtime.records import Change, Store
-from headrace.sql.runtime.state import Groups, Key, State, StateCodec, in_key_order
+from headrace.sql.runtime.state import Groups, Key, State, StateCodec, in_key_order, released, timers_prefix
 from headrace.sql.runtime.timers import Timers
 from headrace.sql.runtime.watermarks import END, START
 
@@ -28,6 +29,8 @@ class OpenSessions(msgspec.Struct, array_like=True):
     due: int = END
     """When its timer is due: never later than the end of the first session. END: it has none."""
     sessions: list[Any] = []
+    held: int | None = None
+    """When the newest rows of those that have changed are due (EMIT EVERY)."""
 
 
 class SessionCodec(StateCodec, Protocol):
@@ -92,13 +95,23 @@ class SessionState:
     closed, and the timer is set anew for those that have not.
     """
 
-    def __init__(self, codec: SessionCodec, store: Store, number: int, live: int, gap_ms: int, merge: Merge) -> None:
-        prefix = bytes([number])
-        self.groups = Groups(codec, store, prefix + b"s", stored=live > 0)
-        self.groups.live = live // 2
+    def __init__(
+        self,
+        codec: SessionCodec,
+        store: Store,
+        number: int,
+        live: int,
+        gap_ms: int,
+        merge: Merge,
+        held: HeldRows | None = None,
+    ) -> None:
+        self.groups = Groups(codec, store, bytes([number]), stored=live > 0)
+        self.groups.live = (live - (held.live if held is not None else 0)) // 2
+        self.held = held
         self.closed_until = START
         """Sessions that end at or before this are closed: what comes for them comes too late."""
-        self._timers = Timers(codec.encode_key, codec.decode_key, store, prefix + b"t")
+        self._timers = Timers(codec.encode_key, codec.decode_key, store, timers_prefix(number) + b"c")
+        self._timers.live = self.groups.live
         self._places = SessionPlaces(gap_ms, codec.new_session, merge)
         self._gap_ms = gap_ms
 
@@ -116,6 +129,8 @@ class SessionState:
         session = self._places.of_session(group.sessions, partial)
         self._schedule(key, group)
         self.groups.dirty[key] = group
+        if self.held is not None and group.held is None:
+            self.held.hold(key, group)
         return session
 
     def _schedule(self, key: Key, group: OpenSessions) -> None:
@@ -146,6 +161,8 @@ class SessionState:
                 self._schedule(key, group)
                 self.groups.dirty[key] = group
             else:
+                if self.held is not None and group.held is not None:
+                    self.held.drop(key, group)
                 self.groups.delete(key)
         for end in sorted(closed):
             for key in in_key_order(list(closed[end])):
@@ -157,10 +174,17 @@ class SessionState:
             for session in group.sessions:
                 yield key, session
 
+    def due(self, until: int) -> Iterator[tuple[Key, State]]:
+        """The sessions of the groups whose held rows are due (EMIT EVERY)."""
+        assert self.held is not None
+        for key in self.held.due(until):
+            for session in released(self.groups, key).sessions:
+                yield key, session
+
     @property
     def live(self) -> int:
-        """Entries of the store: each group has its sessions and its timer."""
-        return 2 * self.groups.live
+        """Entries that the store holds after the last cut: each group has its sessions and a timer."""
+        return 2 * self.groups.live + (self.held.live if self.held is not None else 0)
 
     @property
     def pending(self) -> int:
@@ -173,6 +197,8 @@ class SessionState:
     def cut(self) -> Iterator[Change]:
         yield from self.groups.cut()
         yield from self._timers.cut()
+        if self.held is not None:
+            yield from self.held.cut()
 
 
 class PartialSessions:

@@ -11,12 +11,15 @@ from heapq import heappop, heappush
 from itertools import chain, islice
 from math import ceil
 from sys import getsizeof
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from headrace.sql.runtime.records import Change, Store
 from headrace.sql.runtime.watermarks import START
+
+if TYPE_CHECKING:
+    from headrace.sql.runtime.holding import HeldRows
 
 Key = Any
 """A grouping key in memory: the value of a single column, else the tuple of the columns' values."""
@@ -40,6 +43,11 @@ class StateCodec(Protocol):
     def decode_key(self, data: bytes) -> Key: ...
     def encode(self, state: State) -> bytes: ...
     def decode(self, data: bytes) -> State: ...
+
+
+def timers_prefix(number: int) -> bytes:
+    """What keys of the timers of an aggregation begin with: no group's key does."""
+    return bytes([0x80 | number])
 
 
 def ordered_bytes(number: int) -> bytes:
@@ -240,13 +248,22 @@ class Groups:
 class GroupedState:
     """State of an aggregation without windows."""
 
-    def __init__(self, codec: StateCodec, store: Store | None, number: int, live: int) -> None:
+    def __init__(
+        self, codec: StateCodec, store: Store | None, number: int, live: int, held: HeldRows | None = None
+    ) -> None:
         self.groups = Groups(codec, store, bytes([number]), stored=live > 0)
-        self.groups.live = live
+        self.groups.live = live - (held.live if held is not None else 0)
+        self.held = held
+
+    def due(self, until: int) -> Iterator[tuple[Key, State]]:
+        """The groups whose held rows are due (EMIT EVERY)."""
+        assert self.held is not None
+        for key in self.held.due(until):
+            yield key, released(self.groups, key)
 
     @property
     def live(self) -> int:
-        return self.groups.live
+        return self.groups.live + (self.held.live if self.held is not None else 0)
 
     @property
     def pending(self) -> int:
@@ -257,27 +274,40 @@ class GroupedState:
         return (self.groups,)
 
     def cut(self) -> Iterator[Change]:
-        return self.groups.cut()
+        yield from self.groups.cut()
+        if self.held is not None:
+            yield from self.held.cut()
+
+
+def released(groups: Groups, key: Key) -> State:
+    """A group whose row is held no more."""
+    state = groups.cache.get(key)
+    if state is None:
+        state = groups.load(key)
+    state.held = None
+    groups.dirty[key] = state
+    return state
 
 
 class WindowedState:
     """State of a windowed aggregation: the groups of each open window, by the window's end."""
 
-    def __init__(self, codec: StateCodec, store: Store | None, number: int, live: int) -> None:
+    def __init__(
+        self, codec: StateCodec, store: Store | None, number: int, live: int, held: HeldRows | None = None
+    ) -> None:
         self.panes: dict[int, Groups] = {}
         self.changed: dict[int, Groups] = {}
         """The windows that were opened since the last cut."""
         self.closed_until = START
         """Windows that end at or before this are closed: what comes for them comes too late."""
-        self.live = 0
-        """Groups that the store holds after the last cut."""
+        self.held = held
+        self._live = live - (held.live if held is not None else 0)
         self._ends: list[int] = []  # a heap of the open windows
         self._codec = codec
         self._store = store
         self._number = bytes([number])
         self._closed: list[Change] = []
         if live and store is not None:
-            self.live = live
             self._reopen(store)
 
     def _reopen(self, store: Store) -> None:
@@ -314,10 +344,29 @@ class WindowedState:
             pane = self.panes[end]
             yield end, pane
             self._closed.extend(pane.tombstones())
-            self.live -= pane.live
+            self._live -= pane.live
             heappop(self._ends)
             del self.panes[end]
             self.changed.pop(end, None)
+
+    def due(self, until: int) -> Iterator[tuple[int, Key, State]]:
+        """The groups whose held rows are due (EMIT EVERY), each with the end of its window."""
+        assert self.held is not None
+        for end, key in self.held.due(until):
+            yield end, key, released(self.open(end), key)
+
+    def withheld(self, end: int, pane: Groups) -> Iterator[tuple[Key, State]]:
+        """The groups of a closing window whose rows are still held."""
+        assert self.held is not None
+        for key, state in pane.load_all():
+            if state.held is not None:
+                self.held.drop((end, key), state)
+                yield key, state
+
+    @property
+    def live(self) -> int:
+        """Entries that the store holds after the last cut."""
+        return self._live + (self.held.live if self.held is not None else 0)
 
     @property
     def pending(self) -> int:
@@ -333,8 +382,10 @@ class WindowedState:
         for pane in self.changed.values():
             before = pane.live
             yield from pane.cut()
-            self.live += pane.live - before
+            self._live += pane.live - before
         self.changed = {}
+        if self.held is not None:
+            yield from self.held.cut()
 
 
 class PartialWindows:

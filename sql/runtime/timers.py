@@ -34,6 +34,8 @@ class Timers:
         self._removed_last: set[Timer] = set()
         self._heap: list[Timer] = []  # of those added, perhaps removed since
         self._earliest = START  # no timer is due before
+        self.live = 0
+        """Timers that the store holds after the last cut."""
 
     def add(self, time: int, key: Key) -> None:
         timer = (time, self._encode(key))
@@ -94,6 +96,7 @@ class Timers:
             yield prefix + ordered_bytes(time) + key, None
         for time, key in self._added:
             yield prefix + ordered_bytes(time) + key, b""
+        self.live += len(self._added) - len(self._removed)
         self._added_last, self._added = self._added, set()
         self._removed_last, self._removed = self._removed, set()
         self._heap = sorted(self._added_last)

@@ -303,7 +303,8 @@ class GroupedQuery:
     having: Term | None
     window: Window | None
     final: bool
-    latest: bool
+    changes: str
+    """every, latest, or the interval of EMIT EVERY."""
     ttl_ms: int | None = None
 
     @property
@@ -336,11 +337,13 @@ class GroupedQuery:
         window = f" {self.window.clause}" if self.window else ""
         group = f" GROUP BY {', '.join(term.sql for term in self.keys)}" if self.keys else ""
         having = f" HAVING {self.having.sql}" if self.having else ""
-        changes = "latest" if self.latest else "every"
-        ttl = f", ttl = '{self.ttl_ms}ms'" if self.ttl_ms is not None else ""
-        emit = "FINAL" if self.final else "CHANGES"
+        is_interval = self.changes not in ("every", "latest")
+        options = [] if is_interval else [f"changes = '{self.changes}'"]
+        options += [f"ttl = '{self.ttl_ms}ms'"] if self.ttl_ms is not None else []
+        joined = ", ".join(options)
+        emit = "FINAL" if self.final else f"EVERY {self.changes}" if is_interval else "CHANGES"
         return (
-            f"CREATE TABLE {SINK} WITH (changes = '{changes}'{ttl}) AS "
+            f"CREATE TABLE {SINK}{f' WITH ({joined})' if joined else ''} AS "
             f"SELECT {', '.join(items)} FROM {TOPIC}{where}{window}{group}{having} EMIT {emit};"
         )
 
@@ -427,7 +430,7 @@ def grouped_queries(draw: st.DrawFn, *, keyed: bool) -> GroupedQuery:
         draw(st.none() | st.sampled_from(HAVINGS)),
         draw(st.none() | WINDOWS | WINDOWS),
         final,
-        draw(st.booleans()),
+        draw(st.sampled_from(("every", "every", "latest", "latest", "100ms", "1s"))),
     )
 
 
@@ -448,7 +451,8 @@ def expiring_apps(draw: st.DrawFn) -> AppCase:
     query = draw(grouped_queries(keyed=True))
     aggregates = tuple(term for term in query.aggregates if term.changes) or AGGREGATES[:1]
     ttl_ms = draw(st.sampled_from((500, 1_000, 3_000, 10_000)))
-    query = replace(query, aggregates=aggregates, window=None, final=False, ttl_ms=ttl_ms)
+    changes = query.changes if query.changes in ("every", "latest") else "every"
+    query = replace(query, aggregates=aggregates, window=None, final=False, changes=changes, ttl_ms=ttl_ms)
     return AppCase(source, query.sql(), (Sink(SINK, "table", query.doubles),), query)
 
 

@@ -38,3 +38,5 @@ CREATE STREAM e2 (a VARCHAR) WITH (timestamp = 'a');
 CREATE STREAM e3 (a VARCHAR) WITH (timestamp = 'a', timestamp_format = 'YYYY-DD');
 CREATE STREAM e4 (a DOUBLE) WITH (timestamp = 'a');
 CREATE STREAM e5 WITH (timestamp_format = 'hh:mm') AS SELECT ts FROM trades;
+SELECT symbol FROM trades EMIT EVERY 1 SECOND;
+SELECT symbol, COUNT(*) AS n FROM trades GROUP BY symbol EMIT EVERY 0 SECONDS;
