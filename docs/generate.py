@@ -109,30 +109,6 @@ REFUSED = (
     ("QUALIFY", "SELECT k FROM s QUALIFY n = 1"),
     ("PARTITION BY", "SELECT k FROM s PARTITION BY k"),
     (
-        "hopping windows",
-        "SELECT k, COUNT(*) AS c FROM s WINDOW HOPPING (SIZE 1 MINUTE, ADVANCE BY 10 SECONDS) GROUP BY k",
-    ),
-    (
-        "hopping windows, Flink's way",
-        "SELECT k, COUNT(*) AS c FROM s GROUP BY k, HOP(t, INTERVAL '1' MINUTE, INTERVAL '2' MINUTE)",
-    ),
-    ("sliding windows", "SELECT k, COUNT(*) AS c FROM s GROUP BY k WINDOW SLIDING (1m, 10s)"),
-    ("session windows", "SELECT k, COUNT(*) AS c FROM s GROUP BY k WINDOW SESSION (1m)"),
-    (
-        "CUMULATE",
-        (
-            "SELECT k, COUNT(*) AS c FROM TABLE(CUMULATE(TABLE s, DESCRIPTOR(t), INTERVAL '1' MINUTE, INTERVAL '1' HOUR"
-            ")) GROUP BY window_start, k"
-        ),
-    ),
-    (
-        "window offsets",
-        (
-            "SELECT k, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(t), INTERVAL '1' HOUR, INTERVAL '5' MINUTE))"
-            " GROUP BY window_start, k"
-        ),
-    ),
-    (
         "ksqlDB's window retention",
         "SELECT k, COUNT(*) AS c FROM s WINDOW TUMBLING (SIZE 1 MINUTE, RETENTION 1 DAY) GROUP BY k",
     ),

@@ -292,6 +292,11 @@ def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
     """The declared event time: WATERMARK FOR or the option `timestamp`, else the Kafka timestamp."""
     text = options.text("timestamp_format")
     name = statement.watermark.column if statement.watermark is not None else None
+    by_wall_time = [column for column in statement.columns if column.processing_time]
+    if by_wall_time:
+        if name is not None or "timestamp" in options or len(by_wall_time) > 1:
+            raise sql_error("a source has one time: an event time, or PROCTIME()", by_wall_time[-1].span)
+        return p.EventTime(by_wall_time[0].name.text, 0, None, processing=True)
     if "timestamp" in options:
         option = options.entry("timestamp")
         if name is not None:

@@ -17,7 +17,7 @@ from sqlglot.parser import SENTINEL_NONE, Parser
 from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer
 
-from headrace.sql import syntax, tree
+from headrace.sql import syntax, tree, types
 from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG
 
@@ -225,6 +225,8 @@ class HeadraceParser(Parser):
     def _parse_column_definition(self) -> tuple[syntax.ColumnDefinition, bool]:
         first = self._curr
         name = self._identifier("a column name")
+        if self._match(TokenType.ALIAS):
+            return self._parse_processing_time(first, name), False
         type_token = self._curr
         data_type = self._parse_types(check_func=False, schema=True, allow_identifiers=False)
         if not isinstance(data_type, exp.DataType):
@@ -248,6 +250,14 @@ class HeadraceParser(Parser):
             else:
                 break
         return syntax.ColumnDefinition(name, declared, key, not_null, unsigned, self._span_from(first)), primary
+
+    def _parse_processing_time(self, first: Token, name: syntax.Identifier) -> syntax.ColumnDefinition:
+        if not self._match_text_seq("PROCTIME", "(", ")"):
+            raise sql_error(
+                "computed columns are not supported yet", token_span(self._curr or first), "`name AS PROCTIME()` is"
+            )
+        span = self._span_from(first)
+        return syntax.ColumnDefinition(name, types.TIMESTAMP, False, True, False, span, processing_time=True)
 
     def _parse_watermark(self, first: Token, earlier: syntax.WatermarkDefinition | None) -> syntax.WatermarkDefinition:
         column = self._identifier("a column name")

@@ -61,6 +61,8 @@ class CompiledStage:
             filename,
         )
         exec(compile(self.generated.text, filename, "exec"), names)  # the text is ours: no text of the user is in it
+        self.by_wall_time = isinstance(stage.input, ph.SourceInput) and stage.input.source.event_time.processing
+        """Its event time is the wall time at which records are read."""
         self._inputs = [names[function.name] for function in self.generated.inputs]
         self._advance = names["advance"]
         self._flush = names["flush"]
@@ -153,6 +155,9 @@ class CompiledStage:
         for position, error in decoded.lost:
             for operator_query in self._consumer_queries():
                 execution.reject(batch, position, operator_query, error)
+        if self.by_wall_time:
+            newest = max(newest, execution.clock.now_ms)
+            decoded.times = [newest] * len(decoded.times)
         if self._needs_newest:
             running: Sequence[int] = list(accumulate(decoded.times, max, initial=newest))
             newest = running[-1]

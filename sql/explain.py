@@ -125,6 +125,7 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
 def _event_time(source: p.Source) -> str:
     time = source.event_time
     where = f"event time {time.column}" if time.column else "event time of the Kafka record"
+    where = f"processing time {time.column}" if time.processing else where
     keys = ", ".join(c.name for c in source.columns if c.key)
     return f"{where}, delay {time.delay_ms} ms" + (f"; keyed by {keys}" if keys else "")
 

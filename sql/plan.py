@@ -52,6 +52,8 @@ class EventTime:
     delay_ms: int
     format: str | None
     """A pattern in which a VARCHAR column holds it."""
+    processing: bool = False
+    """The time is that of the wall clock when a record is read; the column is not in the records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,12 @@ class Source:
     replicas: int | None
     key_format: str
     start_from: str
+
+    @property
+    def stored_columns(self) -> tuple[SourceColumn, ...]:
+        """The columns that records hold."""
+        computed = self.event_time.column if self.event_time.processing else None
+        return tuple(column for column in self.columns if column.name != computed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -272,6 +272,8 @@ class ColumnDefinition:
     not_null: bool
     unsigned: bool
     span: Span
+    processing_time: bool = False
+    """`name AS PROCTIME()`: no part of the records, but the wall time at which each is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ class _StageWriter:
                 variable = safe_name(self._attributes[column.name], function.taken)
                 columns[column.name] = Variable(variable, column.column.nullable)
                 assignments.append(f"{variable} = row.{self._attributes[column.name]}")
+        if input_.source.event_time.processing and input_.source.event_time.column is not None:
+            columns[input_.source.event_time.column] = Variable("time", False)
         with function.block(f"for {', '.join(loop)} in zip({', '.join(feeds)}):"):
             for line in assignments:
                 function.line(line)

@@ -40,3 +40,4 @@ CREATE STREAM e4 (a DOUBLE) WITH (timestamp = 'a');
 CREATE STREAM e5 WITH (timestamp_format = 'hh:mm') AS SELECT ts FROM trades;
 SELECT symbol FROM trades EMIT EVERY 1 SECOND;
 SELECT symbol, COUNT(*) AS n FROM trades GROUP BY symbol EMIT EVERY 0 SECONDS;
+CREATE STREAM two_times (a INT, ts TIMESTAMP, pt AS PROCTIME(), WATERMARK FOR ts);
