@@ -19,6 +19,8 @@ from headrace.sql.runtime.watermarks import END, START
 CHECKPOINT_KEY = b"\xffcheckpoint"
 """The reserved key of a changelog: where the task stood when the changes before it were made."""
 _FORMAT = 1
+WALL_TIME_STEP_MS = 1_000
+"""How often windows over processing time are looked at while nothing comes."""
 
 
 class TaskStopped(Exception):  # noqa: N818
@@ -259,6 +261,9 @@ class Task:
         before = self.pending
         self._stage.elapse(self._execution)
         self._changed = self._changed or self.pending != before
+        if self._stage.by_wall_time:
+            self._pass_time()
+            return
         if self._decoder is None:
             return
         for partition in self.spec.inputs:
@@ -273,6 +278,16 @@ class Task:
                     exchange.idle = len(self.spec.inputs) == 1
                 self._stage.advance(self._execution)
                 self._changed = True
+
+    def _pass_time(self) -> None:
+        """Processing time goes on without records, so nothing is idle; in steps, because each step is a commit."""
+        now, watermarks = self._execution.clock.now_ms, self._execution.watermarks
+        for _, number in self.spec.inputs:
+            if watermarks.of(number) != END and now - self._newest.get(number, START) >= WALL_TIME_STEP_MS:
+                self._newest[number] = now
+                self._stage.observe(self._execution, number, now)
+                self._changed = True
+        self._stage.advance(self._execution)
 
     def _set_clock(self) -> None:
         self._execution.clock.now_ms = int(self._settings.wall_clock() * 1000)
