@@ -22,6 +22,7 @@ from headrace.sql.runtime.outputs import BLOCK_BYTES, BLOCK_ROWS, ExchangeBuffer
 from headrace.sql.runtime.records import Change, Output
 from headrace.sql.runtime.state import GroupedState, Groups, WindowedState, in_key_order, ordered_bytes
 from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.runtime.timers import Timers
 from headrace.sql.runtime.values import iso_date, iso_timestamp, parse_iso_date, parse_iso_timestamp
 from headrace.sql.runtime.watermarks import END, START, Watermarks
 
@@ -48,6 +49,32 @@ def test_tumbling_window_each_timestamp_is_in_exactly_one(times: list[int], size
         start, end = record.key["window_start"], record.key["window_end"]
         assert start <= times[record.key["id"]] < end == start + size_ms
         assert start % size_ms == 0
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(
+    st.lists(st.integers(-(10**12), 10**12) | st.integers(-5_000, 5_000), min_size=1, max_size=20),
+    st.integers(1, 12),
+    st.integers(1, 700),
+    st.integers(-2_000, 2_000),
+)
+def test_hopping_windows_each_timestamp_is_in_size_by_advance(
+    times: list[int], windows: int, advance_ms: int, offset_ms: int
+) -> None:
+    size_ms = windows * advance_ms
+    app = App(
+        "CREATE STREAM t (id INT, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '100000' DAY);"
+        f"CREATE TABLE w AS SELECT id, COUNT(*) AS c FROM t WINDOW HOPPING (SIZE {size_ms} MILLISECONDS, "
+        f"ADVANCE BY {advance_ms} MILLISECONDS, OFFSET {offset_ms} MILLISECONDS) GROUP BY id;"
+    )
+    records = [{"partition": 0, "value": {"id": n, "at": time}} for n, time in enumerate(times)]
+    result = app.local(records=records, partitions=1)
+    found = Counter(record.key["id"] for record in result.records)
+    assert found == Counter(dict.fromkeys(range(len(times)), windows))
+    for record in result.records:
+        start, end = record.key["window_start"], record.key["window_end"]
+        assert start <= times[record.key["id"]] < end == start + size_ms
+        assert (start - offset_ms) % advance_ms == 0
 
 
 # Watermarks
@@ -201,7 +228,7 @@ _COMMIT = _step("cut") | _step("applied") | _step("evict", st.integers(0, 1_000)
 _REOPEN = _step("reopen")
 Contents = dict[Any, tuple[int, frozenset[str]]]
 """Key → what the state of its group must be."""
-State = GroupedState | WindowedState
+State = GroupedState | WindowedState | Timers
 
 
 def codec() -> AccumulatorCodec:
@@ -261,6 +288,7 @@ class Commits:
             self._under_way = None
         assert sum(1 for _ in self.store.scan(b"", b"\xff")) == self.live
         if action == "evict":
+            assert not isinstance(state, Timers)
             for groups in state.caches:
                 groups.evict(size)
 
@@ -317,6 +345,52 @@ def test_windows_hold_what_a_dict_holds_however_they_are_cut_evicted_and_reopene
                 _accumulate(state.open(end), action, key, amount)
                 _expect(model.setdefault(end, {}), key, amount)
     assert [(end, _contents(pane.load_all())) for end, pane in state.close(100)] == sorted(model.items())
+
+
+_TIMES = st.integers(-3, 12)
+
+
+@settings(max_examples=EXAMPLES * 3)
+@given(
+    st.lists(
+        st.one_of(
+            _step("set", _KEYS, _TIMES),
+            _step("unset", _KEYS),
+            _step("due", _TIMES),
+            _step("cut"),
+            _step("applied"),
+            _REOPEN,
+        )
+    )
+)
+def test_timers_are_due_as_a_dict_says_however_they_are_cut_and_reopened(steps: list[tuple[Any, ...]]) -> None:
+    commits = Commits()
+    keys = codec()
+    timers = Timers(keys.encode_key, keys.decode_key, commits.store, b"t")
+    model: dict[Any, int] = {}
+    for action, *operands in steps:
+        match action:
+            case "cut" | "applied":
+                commits.step(action, timers, model)
+                assert action != "cut" or timers.live == len(model)
+            case "reopen":
+                live, model = commits.reopened()
+                model = model or {}
+                timers = Timers(keys.encode_key, keys.decode_key, commits.store, b"t")
+                timers.live = live
+            case "due":
+                (until,) = operands
+                due = sorted((time, keys.encode_key(key), key) for key, time in model.items() if time <= until)
+                assert timers.due(until) == [key for _, _, key in due]
+                model = {key: time for key, time in model.items() if time > until}
+            case _:
+                key, *time = operands
+                if key in model:
+                    timers.remove(model.pop(key), key)
+                if time:
+                    timers.add(time[0], key)
+                    model[key] = time[0]
+    assert timers.due(100) == [key for _, _, key in sorted((t, keys.encode_key(k), k) for k, t in model.items())]
 
 
 @given(st.sets(st.text(max_size=3) | st.none()), st.integers(0, 2_000))
