@@ -124,6 +124,40 @@ def test_checkpoint_brings_back_positions_watermarks_and_open_windows() -> None:
     assert emitted(again) == [(0, 2)]
 
 
+def test_watermark_of_a_reopened_task_does_not_go_back() -> None:
+    # partition 0  |--*-------|---*      read to 1500
+    # partition 1  |          |          idle: the window [0, 1000) closes; then it wakes up, and the task is reopened
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200, 1_500)
+    task.tick(0.0, [SECOND])
+    task.tick(30.0, [SECOND])
+    feed(task, SECOND, 300)
+    assert emitted(task) == [(0, 1)]
+    store.apply(cut_changes(task), 1)
+    again = open_task(store)
+    assert again.watermark == 1_500
+    feed(again, SECOND, 400, 1_600)
+    assert emitted(again) == []
+    assert again.counters["windows"].late_after_idle == 1
+
+
+def test_partition_of_a_reopened_task_is_not_idle_until_its_reader_says_so_again() -> None:
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200)
+    feed(task, SECOND, 300)
+    task.tick(0.0, [SECOND])
+    task.tick(30.0, [SECOND])
+    store.apply(cut_changes(task), 1)
+    again = open_task(store)
+    feed(again, FIRST, 1_500)  # what came while nobody read: there may be more in the other partition
+    assert emitted(again) == []
+    again.tick(100.0, [FIRST, SECOND])
+    feed(again, SECOND, 400, 1_600)
+    assert emitted(again) == [(0, 3)]
+
+
 def test_nothing_to_commit_makes_no_cut() -> None:
     task = open_task(MemoryStore())
     assert task.cut() is None
