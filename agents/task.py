@@ -40,6 +40,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Number of groups stored, by aggregation."""
     exact: bool
     """Whether the group's offsets were committed in the same transaction, so that they are the same."""
+    watermark: int = START
+    """The task's own: senders that were idle may have let it go further than theirs."""
 
 
 class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -50,6 +52,7 @@ class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
     newest: int | None = None
     """Largest event time read."""
     ended: bool = False
+    idle: bool = False
 
 
 class LostRecords(msgspec.Struct):
@@ -97,10 +100,11 @@ class Task:
         if checkpoint is not None:
             self._offsets = {TopicPartition(topic, number): offset for topic, number, offset in checkpoint.offsets}
             self._newest = dict(checkpoint.newest)
-            self._execution.restore(checkpoint.watermarks)
+            self._execution.restore(checkpoint.watermarks, checkpoint.watermark)
         elif spec.changelog is None:
             self._resume(positions, committed)
         self._stage.advance(self._execution)
+        self.wake()
 
     def _checkpoint(self, store: Store) -> Checkpoint | None:
         data = store.get(CHECKPOINT_KEY)
@@ -149,6 +153,8 @@ class Task:
                 self._stage.observe(self._execution, partition.partition, known.newest)
             if known.ended:
                 self._stage.observe(self._execution, partition.partition, END)
+            if known.idle:
+                self._sleep(partition)
 
     @property
     def next_offsets(self) -> Mapping[TopicPartition, int]:
@@ -258,12 +264,31 @@ class Task:
                 self._heard.pop(partition, None)
                 continue
             since = self._heard.setdefault(partition, now)
-            watermarks = self._execution.watermarks
-            if now - since >= self._settings.idle_timeout_s and not watermarks.is_idle(partition.partition):
-                watermarks.update(partition.partition, watermarks.of(partition.partition), idle=True)
-                for exchange in self._execution.exchanges:
-                    exchange.idle = len(self.spec.inputs) == 1
+            is_idle = self._execution.watermarks.is_idle(partition.partition)
+            if now - since >= self._settings.idle_timeout_s and not is_idle:
+                self._sleep(partition)
                 self._stage.advance(self._execution)
+                self._changed = True
+
+    def _sleep(self, partition: TopicPartition) -> None:
+        """A source partition is idle."""
+        watermarks = self._execution.watermarks
+        watermarks.update(partition.partition, watermarks.of(partition.partition), idle=True)
+        for exchange in self._execution.exchanges:
+            exchange.idle = len(self.spec.inputs) == 1
+
+    def wake(self) -> None:
+        """No source partition is idle until its reader finds that out anew: the reader is a new one, or stops.
+
+        What comes while nobody reads would else be late for windows that only others have closed. A partition that has
+        never brought a record stays as it is.
+        """
+        watermarks = self._execution.watermarks
+        for _, number in self.spec.inputs if self._decoder is not None else ():
+            if watermarks.is_idle(number) and watermarks.of(number) != START:
+                watermarks.update(number, watermarks.of(number), idle=False)
+                for exchange in self._execution.exchanges:
+                    exchange.idle = False
                 self._changed = True
 
     def take_outputs(self) -> list[Output]:
@@ -299,16 +324,20 @@ class Task:
             self._execution.watermarks.snapshot(),
             {number: state.live for number, state in enumerate(self._execution.states)},
             self._settings.exactly_once,
+            self._execution.watermarks.current(),
         )
 
     def _positions(self) -> dict[TopicPartition, Position]:
         """Group offsets; an input that ended without a record is committed at 0, so that its end is known."""
         positions: dict[TopicPartition, Position] = {}
+        watermarks = self._execution.watermarks
         for partition in self.spec.inputs:
-            ended = self.ended if self._decoder is None else self._execution.watermarks.of(partition.partition) == END
+            number = partition.partition
+            ended, idle = self.ended, False
+            if self._decoder is not None:
+                ended, idle = watermarks.of(number) == END, watermarks.is_idle(number)
             if partition in self._offsets or ended:
-                newest = self._newest.get(partition.partition)
-                known = CommittedPosition(self._stage.plan_version, newest, ended)
+                known = CommittedPosition(self._stage.plan_version, self._newest.get(number), ended, idle)
                 metadata = msgspec.json.encode(known).decode()
                 positions[partition] = Position(self._offsets.get(partition, 0), metadata)
         return positions

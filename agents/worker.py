@@ -227,6 +227,7 @@ class Worker:
         return code
 
     async def _commit_finally(self) -> int:
+        self._wake_tasks()
         try:
             await self._commit_open_tasks()
         except CommitFailed as error:
@@ -423,6 +424,11 @@ class Worker:
         if membership is not None and await self._committer.commit(list(self._owned.tasks.values()), membership):
             self._failures = 0
 
+    def _wake_tasks(self) -> None:
+        """Tasks that stay find out at once that their partitions are idle still."""
+        for opened in self._owned.tasks.values():
+            opened.task.wake()
+
     def _note_committed(self, cut: Cut) -> None:
         self._purge.committed(cut.positions)
 
@@ -486,6 +492,7 @@ class Worker:
         """Faust has stopped the flow because of a rebalance: commit before others take over."""
         self._settled = False
         self.counters.rebalances += 1
+        self._wake_tasks()
         await self._background.guard(self._commit())
 
     async def _assigned(self, *_: Any, **__: Any) -> None:

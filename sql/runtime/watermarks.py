@@ -62,7 +62,9 @@ class Watermarks:
         """(sender, watermark, idle), for the checkpoint."""
         return [(sender, watermark, sender in self._idle) for sender, watermark in self._table.items()]
 
-    def restore(self, snapshot: list[tuple[int, int, bool]]) -> None:
+    def restore(self, snapshot: list[tuple[int, int, bool]], current: int) -> None:
+        """What a checkpoint holds, and how far the task had come, which idle senders may have let it."""
         for sender, watermark, idle in snapshot:
             if sender in self._table:
                 self.update(sender, watermark, idle=idle)
+        self._current = max(self._current, current)

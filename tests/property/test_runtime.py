@@ -81,9 +81,9 @@ def test_watermark_never_goes_back_and_is_never_ahead_of_a_sender_that_is_not_id
         if number in restores:
             snapshot = msgspec.json.decode(msgspec.json.encode(watermarks.snapshot()), type=list[tuple[int, int, bool]])
             watermarks = Watermarks(tuple(range(senders)))
-            watermarks.restore(snapshot)
+            watermarks.restore(snapshot, before)
             assert [watermarks.of(s) for s in range(senders)] == [told[s] for s in range(senders)]
-            before = watermarks.current()
+            assert watermarks.current() == before
     assert watermarks.ended == all(watermark == END for watermark in told.values())
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 
 from headrace.agents.tables import MemoryStore
 from headrace.agents.task import CHECKPOINT_KEY, Task, TaskFactory, TaskSettings, TaskStopped
 from headrace.app.application import App
 from headrace.sql.physical import Mode
+from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.records import Change, MemoryBatch, Position, TopicPartition
 
 SQL = """\
@@ -156,6 +158,28 @@ def test_partition_of_a_reopened_task_is_not_idle_until_its_reader_says_so_again
     again.tick(100.0, [FIRST, SECOND])
     feed(again, SECOND, 400, 1_600)
     assert emitted(again) == [(0, 3)]
+
+
+def test_reader_that_stops_takes_back_that_its_partition_is_idle_and_so_does_its_successor() -> None:
+    made = factory(Mode.PARTITIONED, SQL.replace(" KEY", ""))
+    task = open_task(MemoryStore(), made)
+    feed(task, FIRST, 200)
+    assert said_to_others(task)[0] == [(200, False)]
+    task.tick(0.0, [FIRST])
+    task.tick(30.0, [FIRST])
+    words, positions = said_to_others(task)
+    assert words == [(200, True)]
+    task.wake()
+    assert said_to_others(task)[0] == [(200, False)]
+    assert said_to_others(made.open(made.topology.tasks[0], MemoryStore(), positions))[0] == [(200, False)]
+
+
+def said_to_others(task: Task) -> tuple[list[tuple[int, bool]], Mapping[TopicPartition, Position]]:
+    """Watermark and idleness as the stage behind hears them with a commit, and the positions of that."""
+    cut = task.cut()
+    assert cut is not None
+    blocks = [msgspec.msgpack.decode(value or b"", type=Block) for output in cut.outputs for value in output.values]
+    return sorted({(block.watermark, block.idle) for block in blocks}), cut.positions
 
 
 def test_nothing_to_commit_makes_no_cut() -> None:
