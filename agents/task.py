@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -64,7 +65,8 @@ class LostRecords(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
     idle_timeout_s: float
-    """After how long without records a reader at the end of its partition says that it is idle."""
+    """After how long without records a reader at the end of its partition says that it is idle; infinite in a finite
+    run, where nothing is."""
     continue_when_lost: bool
     """Go on where records were deleted before they were read."""
     exactly_once: bool = False
@@ -376,6 +378,7 @@ class TaskFactory:
         return Placement(
             spec.id.partition,
             senders,
+            self._settings.idle_timeout_s < inf,
             {exchange.stage: repartition_topic(app, exchange.stage) for exchange in stage.generated.exchanges},
             self.topology.parallelism,
             dead_letter_topic(app),

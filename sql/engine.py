@@ -36,6 +36,8 @@ class Placement:
     """The number by which stages behind know this task: its partition."""
     senders: tuple[int, ...]
     """Who feeds it: source partitions, or the tasks of the stage before."""
+    endless: bool
+    """Whether senders may be idle; in a finite run they come to an end."""
     exchange_topics: Mapping[str, str]
     """Repartition topic of each stage that this one sends to."""
     parallelism: int
@@ -93,7 +95,7 @@ class CompiledStage:
             [states[number] for number in sorted(states)],
             sinks,
             exchanges,
-            Watermarks(placement.senders),
+            Watermarks(placement.senders, endless=placement.endless),
             placement.dead_letter_topic,
         )
         for query in self._queries():

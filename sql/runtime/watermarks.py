@@ -20,10 +20,12 @@ class Watermarks:
     back the others. No watermark ever goes back.
     """
 
-    __slots__ = ("_current", "_idle", "_table")
+    __slots__ = ("_current", "_endless", "_idle", "_table")
 
-    def __init__(self, senders: tuple[int, ...]) -> None:
+    def __init__(self, senders: tuple[int, ...], *, endless: bool = True) -> None:
+        """In a finite run nothing is idle: every sender comes to its end."""
         self._table = dict.fromkeys(senders, START)
+        self._endless = endless
         self._idle: set[int] = set()
         self._current = START
 
@@ -31,7 +33,7 @@ class Watermarks:
         """What a sender says: nothing with an earlier event time comes from it any more."""
         if watermark > self._table[sender]:
             self._table[sender] = watermark
-        if idle:
+        if idle and self._endless:
             self._idle.add(sender)
         else:
             self._idle.discard(sender)
