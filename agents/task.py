@@ -8,7 +8,7 @@ from math import inf
 
 import msgspec
 
-from headrace.agents.topology import TaskSpec, Topology, dead_letter_topic, repartition_topic
+from headrace.agents.topology import TaskId, TaskSpec, Topology, dead_letter_topic, repartition_topic
 from headrace.sql.engine import CompiledStage, Placement
 from headrace.sql.physical import Mode
 from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
@@ -56,6 +56,13 @@ class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
     idle: bool = False
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far event time has come in a source partition, as its reader tells the other tasks of the stage."""
+
+    watermark: int
+    idle: bool
+
+
 class LostRecords(msgspec.Struct):
     """How many records were gone before they could be read."""
 
@@ -93,6 +100,7 @@ class Task:
         self._offsets: dict[TopicPartition, int] = {}
         self._newest: dict[int, int] = {}
         self._heard: dict[TopicPartition, float] = {}
+        self._told: Progress | None = None
         self._changed = False
         committed = {partition: self._committed(position) for partition, position in positions.items()}
         checkpoint = self._checkpoint(store) if spec.changelog is not None else None
@@ -105,7 +113,7 @@ class Task:
             self._execution.restore(checkpoint.watermarks, checkpoint.watermark)
         elif spec.changelog is None:
             self._resume(positions, committed)
-        self._stage.advance(self._execution)
+        self._advance()
         self.wake()
 
     def _checkpoint(self, store: Store) -> Checkpoint | None:
@@ -220,12 +228,19 @@ class Task:
                 if newest != START:
                     self._newest[batch.partition] = newest
                     self._stage.observe(self._execution, batch.partition, newest)
-            self._stage.advance(self._execution)
         except RecordRefusedError as error:
             raise TaskStopped(str(error)) from None
+        self._advance()
         self._offsets[partition] = batch.next_offset
         self._heard.pop(partition, None)
         self._changed = True
+
+    def _advance(self) -> None:
+        """Act on the watermark as it stands."""
+        try:
+            self._stage.advance(self._execution)
+        except RecordRefusedError as error:
+            raise TaskStopped(str(error)) from None
 
     def _check_offset(self, partition: TopicPartition, fetched: int) -> None:
         expected = self._offsets.get(partition)
@@ -251,7 +266,7 @@ class Task:
     def end_input(self, partition: TopicPartition) -> None:
         """A source partition has been read to its fixed end."""
         self._stage.observe(self._execution, partition.partition, END)
-        self._stage.advance(self._execution)
+        self._advance()
         self._changed = True
 
     def tick(self, now: float, at_end: Collection[TopicPartition]) -> None:
@@ -269,15 +284,16 @@ class Task:
             is_idle = self._execution.watermarks.is_idle(partition.partition)
             if now - since >= self._settings.idle_timeout_s and not is_idle:
                 self._sleep(partition)
-                self._stage.advance(self._execution)
+                self._advance()
                 self._changed = True
 
     def _sleep(self, partition: TopicPartition) -> None:
         """A source partition is idle."""
         watermarks = self._execution.watermarks
         watermarks.update(partition.partition, watermarks.of(partition.partition), idle=True)
+        # A task that hears of the others goes on with them: stages behind wait for what it makes of that.
         for exchange in self._execution.exchanges:
-            exchange.idle = len(self.spec.inputs) == 1
+            exchange.idle = self.spec.watermarks is None
 
     def wake(self) -> None:
         """No source partition is idle until its reader finds that out anew: the reader is a new one, or stops.
@@ -292,6 +308,16 @@ class Task:
                 for exchange in self._execution.exchanges:
                     exchange.idle = False
                 self._changed = True
+
+    def hear(self, told: Mapping[TaskId, Progress]) -> None:
+        """How far other source partitions have come, by the tasks that read them. It counts while this one is idle."""
+        before = self.watermark
+        for id_, progress in told.items():
+            if id_.stage == self.spec.id.stage and id_ != self.spec.id and self.spec.watermarks is not None:
+                self._execution.watermarks.update(id_.partition, progress.watermark, idle=progress.idle)
+        if self.watermark > before:
+            self._advance()
+            self._changed = True
 
     def take_outputs(self) -> list[Output]:
         """What is ready to be produced now, before the commit."""
@@ -315,7 +341,7 @@ class Task:
             changes.extend(state.cut())
         if self.spec.changelog is not None:
             changes.append((CHECKPOINT_KEY, msgspec.json.encode(self._make_checkpoint())))
-        return Cut(outputs, changes, self._positions())
+        return Cut(outputs, changes, self._positions(), self._progress())
 
     def _make_checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -328,6 +354,17 @@ class Task:
             self._settings.exactly_once,
             self._execution.watermarks.current(),
         )
+
+    def _progress(self) -> Change | None:
+        """How far the source partition is, where the other tasks do not know yet."""
+        if self.spec.watermarks is None:
+            return None
+        watermarks, number = self._execution.watermarks, self.spec.id.partition
+        progress = Progress(watermarks.of(number), watermarks.is_idle(number))
+        if progress == self._told:
+            return None
+        self._told = progress
+        return encode_progress(self.spec.id, progress)
 
     def _positions(self) -> dict[TopicPartition, Position]:
         """Group offsets; an input that ended without a record is committed at 0, so that its end is known."""
@@ -343,6 +380,16 @@ class Task:
                 metadata = msgspec.json.encode(known).decode()
                 positions[partition] = Position(self._offsets.get(partition, 0), metadata)
         return positions
+
+
+def encode_progress(id_: TaskId, progress: Progress) -> Change:
+    """Key and value of what a task tells."""
+    return msgspec.json.encode([id_.stage, id_.partition]), msgspec.json.encode(progress)
+
+
+def decode_progress(key: bytes, value: bytes) -> tuple[TaskId, Progress]:
+    """The task that tells, and what."""
+    return TaskId(*msgspec.json.decode(key, type=tuple[str, int])), msgspec.json.decode(value, type=Progress)
 
 
 class TaskFactory:
@@ -373,11 +420,15 @@ class TaskFactory:
             senders = tuple(range(self._sizes[sender]))
         else:
             senders = tuple(sorted(number for _, number in spec.inputs))
+        peers: tuple[int, ...] = ()
+        if spec.watermarks is not None:
+            peers = tuple(number for number in range(self._sizes[spec.id.stage]) if number not in senders)
         if self.topology.mode == Mode.SINGLE:
             assert sender is None, "nothing is re-keyed in mode single"
         return Placement(
             spec.id.partition,
             senders,
+            peers,
             self._settings.idle_timeout_s < inf,
             {exchange.stage: repartition_topic(app, exchange.stage) for exchange in stage.generated.exchanges},
             self.topology.parallelism,

@@ -17,6 +17,7 @@ class TopicKind(StrEnum):
     SINK = "sink"
     REPARTITION = "repartition"
     CHANGELOG = "changelog"
+    WATERMARKS = "watermarks"
     DEAD_LETTER = "dead-letter"
 
 
@@ -37,7 +38,7 @@ class TopicSpec:
     @property
     def internal(self) -> bool:
         """Owned by the app: created by it, deleted by `headrace reset`."""
-        return self.kind in (TopicKind.REPARTITION, TopicKind.CHANGELOG)
+        return self.kind in (TopicKind.REPARTITION, TopicKind.CHANGELOG, TopicKind.WATERMARKS)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,12 +54,14 @@ class TaskId:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What one task reads, and where its changelog is."""
+    """What one task reads, and where it keeps and tells what."""
 
     id: TaskId
     inputs: frozenset[TopicPartition]
     changelog: TopicPartition | None
     """None for a stateless task."""
+    watermarks: TopicPartition | None = None
+    """Where the tasks of a stage tell each other how far their source partitions are; None where none needs to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Topology:
     topics: tuple[TopicSpec, ...]
     tasks: tuple[TaskSpec, ...]
     plan_version: str
+
+    @property
+    def watermarks(self) -> TopicPartition | None:
+        """Where tasks tell each other of their source partitions; None where none needs to know."""
+        return next((task.watermarks for task in self.tasks if task.watermarks is not None), None)
 
     @property
     def input_topics(self) -> tuple[str, ...]:
@@ -89,6 +97,13 @@ _CHANGELOG = {
     "delete.retention.ms": str(7 * 86_400_000),
     "message.timestamp.after.max.ms": str(2**63 - 1),
     **_LARGE_RECORDS,
+}
+
+_WATERMARKS = {
+    "cleanup.policy": "compact",
+    # Small and soon compacted, markers of transactions too: every worker reads all of it at its start.
+    "segment.bytes": str(4 * 1024 * 1024),
+    "delete.retention.ms": "60000",
 }
 
 
@@ -140,9 +155,14 @@ def build_topology(
         changelog = f"{app}-{safe_topic(stage.name)}-changelog"
         if stage.stateful:
             topics[changelog] = TopicSpec(changelog, TopicKind.CHANGELOG, len(parts), None, _CHANGELOG)
+        # Behind a repartition topic every task hears of all partitions, with the rows.
+        watermarks = None
+        if stage.timed and isinstance(stage.input, SourceInput) and len(parts) > 1:
+            watermarks = TopicPartition(watermarks_topic(app), 0)
+            topics[watermarks.topic] = TopicSpec(watermarks.topic, TopicKind.WATERMARKS, 1, None, _WATERMARKS)
         for number, part in enumerate(parts):
             own = TopicPartition(changelog, number) if stage.stateful else None
-            tasks.append(TaskSpec(TaskId(stage.name, number), part, own))
+            tasks.append(TaskSpec(TaskId(stage.name, number), part, own, watermarks))
     for query in plan.queries:
         sink = query.sink
         config = dict(_UNLIMITED)
@@ -178,6 +198,10 @@ def input_topic(app: str, stage: Stage) -> str:
 
 def repartition_topic(app: str, stage: str) -> str:
     return f"{app}-{safe_topic(stage)}-repartition"
+
+
+def watermarks_topic(app: str) -> str:
+    return f"{app}-watermarks"
 
 
 def dead_letter_topic(app: str) -> str:

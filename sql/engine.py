@@ -36,6 +36,8 @@ class Placement:
     """The number by which stages behind know this task: its partition."""
     senders: tuple[int, ...]
     """Who feeds it: source partitions, or the tasks of the stage before."""
+    peers: tuple[int, ...]
+    """Source partitions that other tasks of the stage read and tell it of."""
     endless: bool
     """Whether senders may be idle; in a finite run they come to an end."""
     exchange_topics: Mapping[str, str]
@@ -95,7 +97,7 @@ class CompiledStage:
             [states[number] for number in sorted(states)],
             sinks,
             exchanges,
-            Watermarks(placement.senders, endless=placement.endless),
+            Watermarks(placement.senders, placement.peers, endless=placement.endless),
             placement.dead_letter_topic,
         )
         for query in self._queries():

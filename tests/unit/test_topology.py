@@ -1,0 +1,47 @@
+"""The topology of an app: which topics and tasks follow from its plan and its source partitions."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.agents.topology import TopicKind, Topology
+from headrace.app.application import App
+from headrace.sql.physical import Mode
+
+KEYED = "CREATE STREAM events (k VARCHAR KEY, v VARCHAR, at TIMESTAMP, WATERMARK FOR at);"
+WINDOWS = "CREATE TABLE windows AS SELECT k, COUNT(*) AS n FROM events GROUP BY k WINDOW TUMBLING (SIZE 1 SECOND);"
+TOTALS = "CREATE TABLE totals{} AS SELECT k, COUNT(*) AS n FROM events GROUP BY k;"
+
+
+def topology(sql: str, mode: Mode = Mode.PARTITIONED, partitions: int = 2) -> Topology:
+    return App(sql, "app").topology(mode, {"events": partitions})
+
+
+@pytest.mark.parametrize(
+    ("sql", "mode", "partitions", "shared"),
+    [
+        (KEYED + WINDOWS, Mode.PARTITIONED, 2, True),
+        (KEYED + TOTALS.format(" WITH (ttl = '1d')"), Mode.PARTITIONED, 2, True),
+        (KEYED + TOTALS.format(""), Mode.PARTITIONED, 2, False),
+        (KEYED + "CREATE STREAM some AS SELECT * FROM events;", Mode.PARTITIONED, 2, False),
+        (KEYED + WINDOWS, Mode.PARTITIONED, 1, False),
+        (KEYED + WINDOWS, Mode.SINGLE, 2, False),
+        (KEYED.replace(" KEY", "") + WINDOWS, Mode.PARTITIONED, 2, False),
+    ],
+    ids=["windows", "ttl", "no time", "no state", "one partition", "one task", "behind a repartition topic"],
+)
+def test_watermarks_are_shared_where_state_ends_with_time_and_lies_in_several_source_partitions(
+    sql: str, mode: Mode, partitions: int, shared: bool
+) -> None:
+    made = topology(sql, mode, partitions)
+    topics = [spec.name for spec in made.topics if spec.kind is TopicKind.WATERMARKS]
+    assert topics == (["app-watermarks"] if shared else [])
+    assert (made.watermarks is not None) == shared
+    assert {task.watermarks for task in made.tasks} == {made.watermarks}
+
+
+def test_topic_of_the_watermarks_is_the_apps_own_and_compacted() -> None:
+    (spec,) = (spec for spec in topology(KEYED + WINDOWS).topics if spec.kind is TopicKind.WATERMARKS)
+    assert spec.internal
+    assert spec.partitions == 1
+    assert spec.config["cleanup.policy"] == "compact"
