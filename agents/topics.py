@@ -37,7 +37,7 @@ PATIENCE_S = 60.0
 """Time a cluster has to get over a restart or an election."""
 
 
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -256,7 +256,7 @@ class Cluster:
             try:
                 return ask()
             except KafkaException as error:
-                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                if error.args[0].code() not in PASSING or time.monotonic() > deadline:
                     raise self._failure(failing, error) from error
             # After a restart of the broker an old client asks in vain for ever: it keeps what it knew of coordinators.
             time.sleep(0.2)

@@ -12,7 +12,7 @@ import gc
 import json
 import signal
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -35,10 +35,11 @@ from headrace.agents.producer import INIT_S, UnsendableState
 from headrace.agents.records import FetchedBatch
 from headrace.agents.suspects import ATTEMPTS_MAX, Suspects
 from headrace.agents.tables import held_tasks
-from headrace.agents.task import TaskFactory, TaskStopped
+from headrace.agents.task import Progress, TaskFactory, TaskStopped
 from headrace.agents.topics import Cluster, TopicState, dead_letter_topic, ensure_topics
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, Topology
 from headrace.agents.transport import BatchApp, BatchConsumerThread
+from headrace.agents.watermarks import WatermarksReader
 from headrace.sql.runtime.records import Cut, Position, RecordBatch, TopicPartition
 
 log = structlog.get_logger(__name__)
@@ -113,6 +114,9 @@ class Worker:
         self._confirmed_at = 0.0
         """When the group last counted on this member for sure."""
         self._taking_over = asyncio.Lock()
+        self._progress: dict[TaskId, Progress] = {}
+        """What tasks have told each other of their source partitions."""
+        self._following: Awaitable[None] | None = None
         self._suspects = Suspects()
         self._liveness = Liveness(config.stalled_s)
 
@@ -148,6 +152,8 @@ class Worker:
         self._started = True
         self._background.spawn(self._app.start())
         self._background.spawn(self._commit_regularly())
+        if self.topology.watermarks is not None:
+            self._following = self._background.spawn(self._follow(self.topology.watermarks))
 
     def _prepare(self) -> dict[str, TopicState]:
         self._cluster = Cluster(self.config)
@@ -222,6 +228,8 @@ class Worker:
             await self._committer.idle()
             self._committer.close()
             self._owned.close_all()
+            if self._following is not None:
+                await self._following
         self._background.shut_down()
         log.info("stopped", exit_code=code, **status)
         return code
@@ -319,6 +327,18 @@ class Worker:
 
     def out_of_range(self, partition: TopicPartition) -> None:
         self._loop.call_soon_threadsafe(self._spawn_from, partition)
+
+    async def _follow(self, watermarks: TopicPartition) -> None:
+        """Tell the open tasks what all tasks tell of their source partitions."""
+        reader = WatermarksReader(self.config, watermarks)
+        try:
+            while not self._stopping:
+                news = await reader.news()
+                self._progress.update(news)
+                for opened in self._owned.tasks.values():
+                    opened.task.hear(news)
+        finally:
+            await reader.close()
 
     def _spawn_from(self, partition: TopicPartition) -> None:
         self._background.spawn(self._go_on_where_records_are(partition))
@@ -519,6 +539,8 @@ class Worker:
         self._broken = False
 
     async def _begin_reading(self, opened: OpenTask) -> None:
+        if self._progress:
+            opened.task.hear(self._progress)
         self._end_inputs(opened)
         await self._place([opened])
 
