@@ -33,7 +33,7 @@ class TopicSpec:
     config: Mapping[str, str]
     """Topic configuration that Headrace creates it with, and that it needs where the topic exists."""
     exact: bool = True
-    """An existing topic must have just so many partitions; a sink whose query declares none may have any number."""
+    """An existing topic must have just so many partitions; a source, and a sink whose query declares none, may have others."""
 
     @property
     def internal(self) -> bool:
@@ -145,7 +145,7 @@ def build_topology(
             case SourceInput(source=source):
                 count = partitions[topic]
                 declared = source.partitions if source.partitions is not None else None
-                topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {})
+                topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {}, exact=False)
             case ExchangeInput():
                 count = parallelism
                 config = {**_UNLIMITED, **_LARGE_RECORDS}
@@ -181,10 +181,17 @@ def build_topology(
         )
     dead_letter = dead_letter_topic(app)
     topics[dead_letter] = TopicSpec(dead_letter, TopicKind.DEAD_LETTER, 1, None, _UNLIMITED, exact=False)
-    version = hashlib.sha256(
-        "\n".join([plan.mode, str(parallelism), *(f"{s.name} {plan_versions[s.name]}" for s in plan.stages)]).encode()
+    return Topology(
+        app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), _version(plan, plan_versions, parallelism)
     )
-    return Topology(app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), version.hexdigest()[:16])
+
+
+def _version(plan: PhysicalPlan, plan_versions: Mapping[str, str], parallelism: int) -> str:
+    """Of what state and offsets are for; the parallelism is nothing to them where no rows are re-keyed."""
+    re_keyed = any(isinstance(stage.input, ExchangeInput) for stage in plan.stages)
+    parts = [plan.mode, *([str(parallelism)] if re_keyed else ())]
+    parts += [f"{stage.name} {plan_versions[stage.name]}" for stage in plan.stages]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def input_topic(app: str, stage: Stage) -> str:
@@ -194,6 +201,11 @@ def input_topic(app: str, stage: Stage) -> str:
             return source.topic
         case ExchangeInput():
             return repartition_topic(app, stage.name)
+
+
+def repartition_topics(app: str, plan: PhysicalPlan) -> tuple[str, ...]:
+    """Topics that rows of the app are re-keyed through."""
+    return tuple(repartition_topic(app, stage.name) for stage in plan.stages if isinstance(stage.input, ExchangeInput))
 
 
 def repartition_topic(app: str, stage: str) -> str:

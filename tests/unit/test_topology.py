@@ -40,6 +40,18 @@ def test_watermarks_are_shared_where_state_ends_with_time_and_lies_in_several_so
     assert {task.watermarks for task in made.tasks} == {made.watermarks}
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_plan_of_an_app_that_re_keys_nothing_stays_the_same_when_its_source_gets_more_partitions(mode: Mode) -> None:
+    sql = KEYED + ("CREATE STREAM some AS SELECT * FROM events;" if mode is Mode.PARTITIONED else WINDOWS)
+    assert topology(sql, mode, 2).plan_version == topology(sql, mode, 3).plan_version
+
+
+def test_plan_of_an_app_that_re_keys_is_of_its_parallelism() -> None:
+    app = App(KEYED.replace(" KEY", "") + WINDOWS, "app")
+    plans = {(n, p): app.topology(Mode.PARTITIONED, {"events": n}, p).plan_version for n in (2, 3) for p in (2, 3)}
+    assert plans[2, 2] == plans[3, 2] != plans[2, 3]
+
+
 def test_topic_of_the_watermarks_is_the_apps_own_and_compacted() -> None:
     (spec,) = (spec for spec in topology(KEYED + WINDOWS).topics if spec.kind is TopicKind.WATERMARKS)
     assert spec.internal
