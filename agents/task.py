@@ -54,6 +54,8 @@ class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
     """Largest event time read."""
     ended: bool = False
     idle: bool = False
+    source_partitions: int | None = None
+    """How many partitions the source had when the app began to read this one."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -91,6 +93,7 @@ class Task:
         store: Store,
         positions: Mapping[TopicPartition, Position],
         settings: TaskSettings,
+        source_partitions: int,
     ) -> None:
         self.spec = spec
         self.lost = LostRecords()
@@ -103,6 +106,8 @@ class Task:
         self._told: Progress | None = None
         self._changed = False
         committed = {partition: self._committed(position) for partition, position in positions.items()}
+        known = (each.source_partitions for each in committed.values() if each.source_partitions is not None)
+        self._source_partitions = min(known, default=source_partitions)
         checkpoint = self._checkpoint(store) if spec.changelog is not None else None
         self._check_positions(positions, checkpoint)
         live = checkpoint.live if checkpoint is not None else {}
@@ -126,7 +131,7 @@ class Task:
         return checkpoint
 
     def _committed(self, position: Position) -> CommittedPosition:
-        committed = msgspec.json.decode(position.metadata or "{}", type=CommittedPosition)
+        committed = read_metadata(position)
         if committed.plan is not None and committed.plan != self._stage.plan_version:
             raise self._changed_app()
         return committed
@@ -372,14 +377,25 @@ class Task:
         watermarks = self._execution.watermarks
         for partition in self.spec.inputs:
             number = partition.partition
-            ended, idle = self.ended, False
-            if self._decoder is not None:
-                ended, idle = watermarks.of(number) == END, watermarks.is_idle(number)
-            if partition in self._offsets or ended:
-                known = CommittedPosition(self._stage.plan_version, self._newest.get(number), ended, idle)
+            if self._decoder is None:
+                known = CommittedPosition(self._stage.plan_version, ended=self.ended)
+            else:
+                known = CommittedPosition(
+                    self._stage.plan_version,
+                    self._newest.get(number),
+                    watermarks.of(number) == END,
+                    watermarks.is_idle(number),
+                    self._source_partitions,
+                )
+            if partition in self._offsets or known.ended:
                 metadata = msgspec.json.encode(known).decode()
                 positions[partition] = Position(self._offsets.get(partition, 0), metadata)
         return positions
+
+
+def read_metadata(position: Position) -> CommittedPosition:
+    """What a task stored with a group offset."""
+    return msgspec.json.decode(position.metadata or "{}", type=CommittedPosition)
 
 
 def encode_progress(id_: TaskId, progress: Progress) -> Change:
@@ -411,7 +427,8 @@ class TaskFactory:
         Raises TaskStopped where the state was written by another plan.
         """
         stage = self._stages[spec.id.stage]
-        return Task(spec, stage, self._placement(spec, stage), store, positions, self._settings)
+        placement = self._placement(spec, stage)
+        return Task(spec, stage, placement, store, positions, self._settings, self._sizes[spec.id.stage])
 
     def _placement(self, spec: TaskSpec, stage: CompiledStage) -> Placement:
         app = self.topology.app

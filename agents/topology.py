@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from headrace.sql.physical import ExchangeInput, Mode, PhysicalPlan, SourceInput, Stage
@@ -33,7 +33,7 @@ class TopicSpec:
     config: Mapping[str, str]
     """Topic configuration that Headrace creates it with, and that it needs where the topic exists."""
     exact: bool = True
-    """An existing topic must have just so many partitions; a source, and a sink whose query declares none, may have others."""
+    """An existing topic must have just so many partitions; sources, and sinks that declare none, may have others."""
 
     @property
     def internal(self) -> bool:
@@ -74,6 +74,15 @@ class Topology:
     topics: tuple[TopicSpec, ...]
     tasks: tuple[TaskSpec, ...]
     plan_version: str
+
+    @property
+    def source_partitions(self) -> Mapping[str, int]:
+        """Partitions of each source, as far as they are read."""
+        counts = {spec.name: 0 for spec in self.topics if spec.kind is TopicKind.SOURCE}
+        for topic, number in (partition for task in self.tasks for partition in task.inputs):
+            if topic in counts:
+                counts[topic] = max(counts[topic], number + 1)
+        return counts
 
     @property
     def watermarks(self) -> TopicPartition | None:
@@ -184,6 +193,37 @@ def build_topology(
     return Topology(
         app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), _version(plan, plan_versions, parallelism)
     )
+
+
+class GrowthRefused(Exception):  # noqa: N818
+    """State lies in the partitions of a source that has more of them now. The text is for the operator."""
+
+
+def grown(topology: Topology, source_partitions: Mapping[str, int]) -> Topology:
+    """The topology with the partitions that its sources have by now, of which no fewer count than before.
+
+    New partitions have tasks of their own; where one task reads all partitions, it reads these too. Parallelism and
+    state stay as they are. Raises GrowthRefused where that cannot be.
+    """
+    tasks: list[TaskSpec] = []
+    known = topology.source_partitions
+    for task in topology.tasks:
+        tasks.append(task)
+        topic, number = max(task.inputs)
+        count = source_partitions.get(topic, 0)
+        if number + 1 != known.get(topic) or count <= known[topic]:
+            continue
+        new = [TopicPartition(topic, partition) for partition in range(known[topic], count)]
+        if topology.mode == Mode.SINGLE:
+            tasks[-1] = replace(task, inputs=task.inputs.union(new))
+        elif task.changelog is None:
+            tasks += [TaskSpec(TaskId(task.id.stage, each.partition), frozenset((each,)), None) for each in new]
+        else:
+            raise GrowthRefused(
+                f"source topic {topic!r} has {count} partitions, and the state of stage {task.id.stage} was made with "
+                f"{known[topic]}: keys may have moved between them. `headrace reset` starts over with all partitions"
+            )
+    return replace(topology, tasks=tuple(tasks))
 
 
 def _version(plan: PhysicalPlan, plan_versions: Mapping[str, str], parallelism: int) -> str:

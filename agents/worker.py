@@ -37,7 +37,7 @@ from headrace.agents.suspects import ATTEMPTS_MAX, Suspects
 from headrace.agents.tables import held_tasks
 from headrace.agents.task import Progress, TaskFactory, TaskStopped
 from headrace.agents.topics import Cluster, TopicState, dead_letter_topic, ensure_topics
-from headrace.agents.topology import TaskId, TaskSpec, TopicKind, Topology
+from headrace.agents.topology import TaskId, TopicKind, Topology
 from headrace.agents.transport import BatchApp, BatchConsumerThread
 from headrace.agents.watermarks import WatermarksReader
 from headrace.sql.runtime.records import Cut, Position, RecordBatch, TopicPartition
@@ -98,8 +98,6 @@ class Worker:
         self.factory = factory
         self.topology: Topology = factory.topology
         self.counters = Counters()
-        self._specs: Mapping[TaskId, TaskSpec] = {spec.id: spec for spec in self.topology.tasks}
-        self._inputs = frozenset(partition for spec in self.topology.tasks for partition in spec.inputs)
         self._settled = False
         """Between rebalances: positions are placed, commits go by the clock."""
         self._stopping = False
@@ -116,6 +114,8 @@ class Worker:
         self._taking_over = asyncio.Lock()
         self._progress: dict[TaskId, Progress] = {}
         """What tasks have told each other of their source partitions."""
+        self._asked_for: Mapping[str, int] = {}
+        """Partitions of the sources for which this worker joined the group again."""
         self._following: Awaitable[None] | None = None
         self._suspects = Suspects()
         self._liveness = Liveness(config.stalled_s)
@@ -147,7 +147,7 @@ class Worker:
         exchanges = [spec.name for spec in self.topology.topics if spec.kind is TopicKind.REPARTITION]
         self._purge = purge.PurgeSchedule(exchanges, time.monotonic(), purge.INTERVAL_S)
         opener = TaskOpener(self.config, self.factory, self._cluster, topics, self._directory.path)
-        self._owned = Ownership(self._specs, opener, self._cluster, self, self._background, self._begin_reading)
+        self._owned = Ownership(opener, self._cluster, self, self._background, self._begin_reading)
         self._app = self._build_app()
         self._started = True
         self._background.spawn(self._app.start())
@@ -174,6 +174,7 @@ class Worker:
             me=self._member,
             hold=lambda: self._reader.hold_assigned(),
             refuse=lambda reason: self.crashed(TaskStopped(reason)),
+            endless=self.config.ends is None,
         )
         app.on_rebalance_complete.connect(self._assigned)
         for topic in self.topology.input_topics:
@@ -186,9 +187,14 @@ class Worker:
             "",
             f"{self.topology.plan_version} {self.config.guarantee}",
             owned=frozenset(self._owned.tasks),
-            held=frozenset(held_tasks(self._directory.path) & self._specs.keys()),
+            held=frozenset(held_tasks(self._directory.path) & {spec.id for spec in self.topology.tasks}),
             worker=self._name,
+            source_partitions=self._seen_partitions(),
         )
+
+    @property
+    def _inputs(self) -> frozenset[TopicPartition]:
+        return frozenset(partition for spec in self.topology.tasks for partition in spec.inputs)
 
     @property
     def _reader(self) -> BatchConsumerThread:
@@ -398,6 +404,7 @@ class Worker:
                 self._tick()
                 await self._commit()
                 self._purge_repartition_topics()
+                await self._look_for_partitions()
                 await self._check_complete()
 
     async def _next_commit(self, due_at: float) -> None:
@@ -528,7 +535,29 @@ class Worker:
                 await self._renew()
             membership = self._reader.membership
             assert membership is not None, "assigned without a membership"
-            await self._owned.take_over(membership)
+            self._grow(self._app.assignor.topology)
+            await self._owned.take_over(self.topology.tasks, membership)
+
+    async def _look_for_partitions(self) -> None:
+        """Have the group join again where a source has more partitions than it counts with."""
+        if self.config.ends is not None:
+            return
+        seen = self._seen_partitions()
+        if seen not in (self.topology.source_partitions, self._asked_for):
+            self._asked_for = seen
+            await self._reader.join_again()
+
+    def _seen_partitions(self) -> Mapping[str, int]:
+        """How many partitions the sources have, as far as this worker knows."""
+        known = self.topology.source_partitions
+        seen = self._reader.partition_counts(known)
+        return {topic: max(count, seen[topic]) for topic, count in known.items()}
+
+    def _grow(self, topology: Topology) -> None:
+        """Take over the topology that the present assignment is made for."""
+        if topology != self.topology:
+            log.info("sources have more partitions", source_partitions=dict(topology.source_partitions))
+        self.topology = topology
 
     async def _renew(self) -> None:
         try:

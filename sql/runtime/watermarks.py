@@ -19,8 +19,9 @@ class Watermarks:
     """The watermark of each sender of a task's rows, and which senders are idle.
 
     A sender is a source partition, or a task of the stage that writes the repartition topic. An idle one does not hold
-    back the others. Peers are the partitions of the same source that other tasks read: while all senders are idle, they
-    count in their place. No watermark ever goes back.
+    back the others. One that comes later, because the source got more partitions, holds nobody back before it speaks.
+    Peers are the partitions of the same source that other tasks read: while all senders are idle, they count in their
+    place. No watermark ever goes back.
     """
 
     __slots__ = ("_current", "_endless", "_idle", "_peers", "_table")
@@ -36,7 +37,7 @@ class Watermarks:
     def update(self, sender: int, watermark: int, *, idle: bool) -> None:
         """What a sender or a peer says: nothing with an earlier event time comes from it any more."""
         table = self._peers if sender in self._peers else self._table
-        table[sender] = max(table[sender], watermark)
+        table[sender] = max(table.get(sender, START), watermark)
         if idle and self._endless:
             self._idle.add(sender)
         else:
@@ -68,8 +69,12 @@ class Watermarks:
         return [(sender, watermark, sender in self._idle) for sender, watermark in self._table.items()]
 
     def restore(self, snapshot: list[tuple[int, int, bool]], current: int) -> None:
-        """What a checkpoint holds, and how far the task had come, which idle senders may have let it."""
+        """What a checkpoint holds, and how far the task had come, which idle senders may have let it.
+
+        Senders that the checkpoint does not know have come since: they are idle until they say something.
+        """
+        for sender in self._table.keys() - {sender for sender, _, _ in snapshot}:
+            self.update(sender, START, idle=True)
         for sender, watermark, idle in snapshot:
-            if sender in self._table:
-                self.update(sender, watermark, idle=idle)
+            self.update(sender, watermark, idle=idle)
         self._current = max(self._current, current)

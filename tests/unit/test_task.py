@@ -17,6 +17,7 @@ from headrace.agents.task import (
     TaskSettings,
     TaskStopped,
     decode_progress,
+    read_metadata,
 )
 from headrace.agents.topology import TaskId
 from headrace.app.application import App
@@ -29,14 +30,19 @@ SQL = """\
 CREATE STREAM events (k VARCHAR KEY, at TIMESTAMP, WATERMARK FOR at);
 CREATE TABLE windows AS SELECT k, COUNT(*) AS n FROM events GROUP BY k WINDOW TUMBLING (SIZE 1 SECOND);
 """
-FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
+FIRST, SECOND, THIRD = (TopicPartition("events", number) for number in range(3))
 
 
 def factory(
-    mode: Mode = Mode.SINGLE, sql: str = SQL, *, continue_when_lost: bool = False, exactly_once: bool = True
+    mode: Mode = Mode.SINGLE,
+    sql: str = SQL,
+    *,
+    continue_when_lost: bool = False,
+    exactly_once: bool = True,
+    partitions: int = 2,
 ) -> TaskFactory:
     app = App(sql, "app")
-    topology = app.topology(mode, {"events": 2})
+    topology = app.topology(mode, {"events": partitions}, 2)
     settings = TaskSettings(30.0, continue_when_lost=continue_when_lost, exactly_once=exactly_once)
     return TaskFactory(app.stages(mode), topology, settings)
 
@@ -191,6 +197,40 @@ def said_to_others(task: Task) -> tuple[list[tuple[int, bool]], Mapping[TopicPar
     values = [v or b"" for output in cut.outputs if output.topic.endswith("-repartition") for v in output.values]
     blocks = [msgspec.msgpack.decode(value, type=Block) for value in values]
     return sorted({(block.watermark, block.idle) for block in blocks}), cut.positions
+
+
+def test_partition_that_came_later_holds_no_window_open_before_it_has_brought_a_record() -> None:
+    # partition 0  |--*-------|---*-------
+    # partition 1  |-----*----|---*-------
+    # partition 2  |          |      *         the source has got it since
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200)
+    feed(task, SECOND, 300)
+    store.apply(cut_changes(task), 1)
+    again = open_task(store, factory(partitions=3))
+    feed(again, FIRST, 1_500)
+    feed(again, SECOND, 1_600)
+    assert emitted(again) == [(0, 2)]
+    feed(again, THIRD, 900, 1_700)
+    assert again.counters["windows"].late_after_idle == 1
+    feed(again, FIRST, 2_900)
+    feed(again, SECOND, 2_900)
+    assert emitted(again) == []
+    feed(again, THIRD, 2_900)
+    assert emitted(again) == [(1_000, 3)]
+
+
+def test_offsets_tell_how_many_partitions_the_source_had_when_they_were_first_read() -> None:
+    sql = SQL.replace(" KEY", "")
+    grown = factory(Mode.PARTITIONED, sql, partitions=3)
+    task = open_task(MemoryStore(), factory(Mode.PARTITIONED, sql))
+    feed(task, FIRST, 200)
+    positions = said_to_others(task)[1]
+    assert read_metadata(positions[FIRST]).source_partitions == 2
+    again = grown.open(grown.topology.tasks[0], MemoryStore(), positions)
+    feed(again, FIRST, 300)
+    assert read_metadata(said_to_others(again)[1][FIRST]).source_partitions == 2
 
 
 def keyed_task(sql: str = SQL, store: MemoryStore | None = None) -> tuple[Task, TaskId]:

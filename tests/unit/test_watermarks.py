@@ -69,6 +69,31 @@ def test_peers_are_no_part_of_the_snapshot_and_how_far_they_have_brought_the_tas
     assert not again.ended
 
 
+def test_sender_that_comes_later_holds_nobody_back_before_it_speaks() -> None:
+    watermarks = Watermarks((0, 1))
+    watermarks.update(0, 700, idle=False)
+    watermarks.update(1, 900, idle=False)
+    again = Watermarks((0, 1, 2))
+    again.restore(watermarks.snapshot(), watermarks.current())
+    for table in (watermarks, again):
+        assert table.current() == 700
+        table.update(2, 800, idle=False)
+        table.update(0, 5_000, idle=False)
+        table.update(1, 5_000, idle=False)
+        assert table.current() == 800
+
+
+def test_sender_that_comes_later_holds_a_finite_run_until_its_end() -> None:
+    watermarks = Watermarks((0, 1), endless=False)
+    watermarks.restore([(0, 700, False)], 700)
+    watermarks.update(0, END, idle=False)
+    assert watermarks.current() == 700
+    assert not watermarks.ended
+    watermarks.update(1, END, idle=False)
+    assert watermarks.current() == END
+    assert watermarks.ended
+
+
 def test_nothing_is_idle_in_a_finite_run() -> None:
     watermarks = Watermarks((0, 1), endless=False)
     watermarks.restore([(0, 700, False), (1, 500, True)], 600)
