@@ -221,7 +221,8 @@ def grown(topology: Topology, source_partitions: Mapping[str, int]) -> Topology:
         else:
             raise GrowthRefused(
                 f"source topic {topic!r} has {count} partitions, and the state of stage {task.id.stage} was made with "
-                f"{known[topic]}: keys may have moved between them. `headrace reset` starts over with all partitions"
+                f"{known[topic]}: its keys may be in other partitions now. Take KEY off the source, so that rows are "
+                "re-keyed, or use mode single, and start over with `headrace reset`"
             )
     return replace(topology, tasks=tuple(tasks))
 
