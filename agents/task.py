@@ -104,7 +104,8 @@ class Task:
         self._newest: dict[int, int] = {}
         self._heard: dict[TopicPartition, float] = {}
         self._told: Progress | None = None
-        self._changed = False
+        # Whatever is known of it, what it tells is told anew.
+        self._changed = spec.watermarks is not None
         committed = {partition: self._committed(position) for partition, position in positions.items()}
         known = (each.source_partitions for each in committed.values() if each.source_partitions is not None)
         self._source_partitions = min(known, default=source_partitions)

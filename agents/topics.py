@@ -319,7 +319,13 @@ def _differing(spec: TopicSpec, state: TopicState) -> list[TopicProblem]:
     found = []
     if spec.exact and spec.partitions is not None and spec.partitions != state.partitions:
         message = f"topic {spec.name!r} has {state.partitions} partitions, the app needs {spec.partitions}"
-        hint = "`headrace reset` recreates it" if spec.internal else "declare as many as it has, or recreate it"
+        if spec.kind is TopicKind.CHANGELOG:
+            hint = "the state was made with another parallelism, or a source grouped by its KEY had other partitions; "
+            hint += "`headrace reset` starts over"
+        elif spec.internal:
+            hint = "`headrace reset` recreates it"
+        else:
+            hint = "declare as many as it has, or recreate it"
         found.append(TopicProblem(spec.name, message, hint))
     for name, value in spec.config.items():
         if (actual := state.config.get(name)) is not None and not _same_config(actual, value):
