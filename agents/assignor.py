@@ -1,9 +1,12 @@
 """Which member of the group runs which task: a pure function, and the Faust assignor that wraps it.
 
-Every member says in its JoinGroup data which plan it runs, which tasks it owns, whose state its disk holds, its own
-name and the names of the members it knew. The leader gives each stage's tasks out evenly, to their owners as far as
-that is even, and has those fenced that are gone. An app in mode single has one task, so one member gets everything and
-the others stand by.
+Every member says in its JoinGroup data which plan it runs, which tasks it owns, whose state its disk holds, how many
+partitions of the sources it knows, its own name and the names of the members it knew. The leader gives each stage's
+tasks out evenly, to their owners as far as that is even, and has those fenced that are gone. An app in mode single has
+one task, so one member gets everything and the others stand by.
+
+Where a source has got more partitions, whoever sees it in the metadata has the group join again. The leader lays the
+topology out anew, and every member takes over, with its assignment, how many partitions it is made for.
 """
 
 from __future__ import annotations
@@ -15,15 +18,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
-import structlog
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from faust.assignor import PartitionAssignor
 from faust.types import TP
 
-from headrace.agents.topology import TaskId, Topology
+from headrace.agents.topology import GrowthRefused, TaskId, Topology, grown
 from headrace.sql.runtime.records import TopicPartition
-
-log = structlog.get_logger(__name__)
 
 PROTOCOL_VERSION = 2
 
@@ -43,6 +43,8 @@ class Member:
     """Name of the worker, which outlives its process."""
     known: frozenset[str] = frozenset()
     """Workers that were members in the generation before."""
+    source_partitions: Mapping[str, int] = field(default_factory=dict)
+    """As many as the member reads or sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """All members."""
     fence: list[str] = []
     """Workers that are gone, which this member is to fence."""
+    source_partitions: dict[str, int] = {}
+    """As the assignment is made for."""
 
 
 def assign(members: Sequence[Member], tasks: Iterable[TaskId]) -> Assignment:
@@ -151,6 +155,7 @@ def member_data(member: Member) -> bytes:
             "held": sorted((t.stage, t.partition) for t in member.held),
             "worker": member.worker,
             "known": sorted(member.known),
+            "source_partitions": dict(member.source_partitions),
         }
     ).encode()
 
@@ -167,8 +172,9 @@ def read_member(member_id: str, data: bytes | None) -> Member:
             frozenset(TaskId(stage, partition) for stage, partition in fields["held"]),
             str(fields["worker"]),
             frozenset(map(str, fields["known"])),
+            {str(topic): int(count) for topic, count in fields["source_partitions"].items()},
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Member(member_id, "")
 
 
@@ -182,16 +188,19 @@ class TaskAssignor(PartitionAssignor):
         me: Callable[[], Member],
         hold: Callable[[], None],
         refuse: Callable[[str], None],
+        *,
+        endless: bool,
     ) -> None:
         """`me` is asked at each join. In the consumer's thread, `hold` is called as soon as partitions are assigned,
-        and `refuse` is told why we are out.
+        and `refuse` is told why we are out. A finite run (not `endless`) reads the partitions that it began with.
         """
         super().__init__(app)
-        self._topology = topology
+        self.topology = topology
+        """As of the last assignment."""
+        self._endless = endless
         self._me = me
         self._hold = hold
         self._refuse = refuse
-        self._inputs = {spec.id: spec.inputs for spec in topology.tasks}
         self.verdict = Verdict()
         """What the leader said last."""
 
@@ -208,35 +217,39 @@ class TaskAssignor(PartitionAssignor):
         return ConsumerProtocolMemberMetadata(self.version, list(topics), member_data(me))
 
     def assign(
-        self, cluster: Any, member_metadata: Mapping[str, ConsumerProtocolMemberMetadata]
+        self,
+        cluster: Any,  # noqa: ARG002 (the members have seen more of it)
+        member_metadata: Mapping[str, ConsumerProtocolMemberMetadata],
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         members = [read_member(id_, metadata.user_data) for id_, metadata in member_metadata.items()]
-        assignment = assign(members, self._inputs)
-        self._warn_of_growth(cluster)
+        counts = self._source_partitions(members)
+        try:
+            topology = grown(self.topology, counts)
+        except GrowthRefused as refusal:
+            return {member.id: _protocol_assignment((), Verdict(str(refusal))) for member in members}
+        inputs = {spec.id: spec.inputs for spec in topology.tasks}
+        assignment = assign(members, inputs)
         first = min(assignment.tasks)
         return {
             member.id: _protocol_assignment(
-                [partition for task in assignment.tasks.get(member.id, ()) for partition in self._inputs[task]],
+                [partition for task in assignment.tasks.get(member.id, ()) for partition in inputs[task]],
                 Verdict(
                     assignment.refused.get(member.id, ""),
                     sorted(assignment.workers),
                     sorted(assignment.gone) if member.id == first else [],
+                    counts,
                 ),
             )
             for member in members
         }
 
-    def _warn_of_growth(self, cluster: Any) -> None:
-        known = Counter(topic for inputs in self._inputs.values() for topic, _ in inputs)
-        for topic, count in known.items():
-            partitions = len(cluster.partitions_for_topic(topic) or ())
-            if partitions > count:
-                log.error(
-                    "partitions of a topic are not read: restart all workers",
-                    topic=topic,
-                    read=count,
-                    partitions=partitions,
-                )
+    def _source_partitions(self, members: Sequence[Member]) -> dict[str, int]:
+        """How many partitions each source has: those that some member has seen."""
+        known = dict(self.topology.source_partitions)
+        if self._endless:
+            for topic in known:
+                known[topic] = max(known[topic], *(m.source_partitions.get(topic, 0) for m in members))
+        return known
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         self._hold()
@@ -244,6 +257,8 @@ class TaskAssignor(PartitionAssignor):
         self.verdict = msgspec.json.decode(assignment.user_data or b"{}", type=Verdict)
         if self.verdict.refused:
             self._refuse(self.verdict.refused)
+        else:
+            self.topology = grown(self.topology, self.verdict.source_partitions)
 
     def assigned_actives(self) -> set[TP]:
         return self._active_tps

@@ -232,3 +232,7 @@ def _produce(producer: OutputProducer, cuts: Sequence[TaskCut]) -> None:
             changelog = task.spec.changelog
             assert changelog is not None
             producer.send_changes(changelog, cut.changelog)
+        if cut.watermark is not None:
+            watermarks = task.spec.watermarks
+            assert watermarks is not None
+            producer.send_changes(watermarks, [cut.watermark])

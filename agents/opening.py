@@ -11,7 +11,7 @@ from headrace.agents.changelog import RestoreProgress, Restorer, Span
 from headrace.agents.commit import OpenTask
 from headrace.agents.config import WorkerConfig
 from headrace.agents.tables import Identity, MemoryStore, RestorableStore, UnusableState, open_rocks
-from headrace.agents.task import Task, TaskFactory
+from headrace.agents.task import Task, TaskFactory, read_metadata
 from headrace.agents.topics import Cluster, TopicState
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind
 from headrace.sql.runtime.records import Change, TopicPartition
@@ -101,12 +101,26 @@ class TaskOpener:
     def _starts(self, task: Task) -> dict[TopicPartition, int]:
         """Where each input is read from: its task's position, else as the app is told to start."""
         unread = [partition for partition in task.spec.inputs if partition not in task.next_offsets]
-        sources = self._source_starts([partition for partition in unread if partition.topic in self._sources])
-        internal = self._cluster.begin_offsets([partition for partition in unread if partition not in sources])
+        sources = [partition for partition in unread if partition.topic in self._sources]
+        # Whoever has read some partitions and not others met these later; a new task is told by those of other tasks.
+        later = set(sources) if task.next_offsets else self._came_later(sources)
+        starts = self._source_starts([partition for partition in sources if partition not in later])
+        starts |= self._cluster.begin_offsets([partition for partition in unread if partition not in starts])
         # Kept with the next commit: asked again later, Kafka might answer otherwise.
-        for partition, offset in {**sources, **internal}.items():
+        for partition, offset in starts.items():
             task.begin(partition, offset)
         return {partition: task.next_offsets[partition] for partition in task.spec.inputs}
+
+    def _came_later(self, partitions: Collection[TopicPartition]) -> set[TopicPartition]:
+        """Those that their source has got since the app began to read it: they are read from their beginning."""
+        if self._config.start_from == "earliest":
+            return set()
+        elder = {TopicPartition(topic, number) for topic, count in partitions for number in range(count)}
+        began = {
+            (topic, read_metadata(position).source_partitions)
+            for (topic, _), position in self._cluster.committed(elder).items()
+        }
+        return {p for p in partitions if any(p.topic == t and n is not None and n <= p.partition for t, n in began)}
 
     def _source_starts(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         match self._config.start_from:

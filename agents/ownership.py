@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -48,7 +48,6 @@ class Ownership:
 
     def __init__(
         self,
-        specs: Mapping[TaskId, TaskSpec],
         opener: TaskOpener,
         cluster: Cluster,
         group: Group,
@@ -60,7 +59,6 @@ class Ownership:
         self.membership: Membership | None = None
         """Under which the tasks are open."""
         self.opened = 0
-        self._specs = specs
         self._opener = opener
         self._cluster = cluster
         self._group = group
@@ -83,18 +81,19 @@ class Ownership:
         """How far the restores are that run at the moment."""
         return self._opener.restoring
 
-    async def take_over(self, membership: Membership) -> None:
+    async def take_over(self, specs: Iterable[TaskSpec], membership: Membership) -> None:
         """Have exactly the tasks whose inputs the membership assigns, open or on the way."""
-        wanted = {id_ for id_, spec in self._specs.items() if spec.inputs <= membership.partitions}
+        wanted = {spec.id: spec for spec in specs if spec.inputs <= membership.partitions}
         self._cancel_openings()
-        self.close([id_ for id_ in self.tasks if id_ not in wanted])
+        # One that stays and has other inputs than before is opened anew.
+        self.close([id_ for id_, opened in self.tasks.items() if wanted.get(id_) != opened.task.spec])
         self.close(await self._overtaken())
         self.membership = membership
-        missing = sorted(wanted - self.tasks.keys())
+        missing = sorted(wanted.keys() - self.tasks.keys())
         log.info("assigned", kept=sorted(map(str, self.tasks)), opening=[str(id_) for id_ in missing])
         for id_ in missing:
             self._opening[id_] = opening = Opening()
-            self._background.spawn(self._open(id_, opening))
+            self._background.spawn(self._open(wanted[id_], opening))
 
     async def _overtaken(self) -> list[TaskId]:
         """Tasks that another worker committed for while the group did without us."""
@@ -111,11 +110,12 @@ class Ownership:
             log.warning("another worker went on with these tasks: opening them anew", tasks=[str(i) for i in overtaken])
         return list(overtaken)
 
-    async def _open(self, id_: TaskId, opening: Opening) -> None:
+    async def _open(self, spec: TaskSpec, opening: Opening) -> None:
+        id_ = spec.id
         try:
             if (before := self._ending.get(id_)) is not None:
                 await before.done.wait()
-            opened = None if opening.cancelled() else await self._opened(id_, opening)
+            opened = None if opening.cancelled() else await self._opened(spec, opening)
         finally:
             opening.done.set()
             if self._ending.get(id_) is opening:
@@ -129,10 +129,10 @@ class Ownership:
         log.info("task open", task=str(id_), positions={f"{t}-{p}": o for (t, p), o in opened.expected.items()})
         await self._on_open(opened)
 
-    async def _opened(self, id_: TaskId, opening: Opening) -> OpenTask | None:
+    async def _opened(self, spec: TaskSpec, opening: Opening) -> OpenTask | None:
         """The open task; None where it is not ours any more."""
         try:
-            opened = await self._background.in_thread(self._opener.open, self._specs[id_], opening.cancelled)
+            opened = await self._background.in_thread(self._opener.open, spec, opening.cancelled)
         except RestoreCancelled:
             return None
         except (TaskStopped, KafkaFailure, StateFailure) as error:

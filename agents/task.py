@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
-from headrace.agents.topology import TaskSpec, Topology, dead_letter_topic, repartition_topic
+from headrace.agents.topology import TaskId, TaskSpec, Topology, dead_letter_topic, repartition_topic
 from headrace.sql.engine import CompiledStage, Placement
 from headrace.sql.physical import Mode
 from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
@@ -43,6 +44,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Number of groups stored, by aggregation."""
     exact: bool
     """Whether the group's offsets were committed in the same transaction, so that they are the same."""
+    watermark: int = START
+    """The task's own: senders that were idle may have let it go further than theirs."""
 
 
 class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -53,6 +56,16 @@ class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
     newest: int | None = None
     """Largest event time read."""
     ended: bool = False
+    idle: bool = False
+    source_partitions: int | None = None
+    """How many partitions the source had when the app began to read this one."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far event time has come in a source partition, as its reader tells the other tasks of the stage."""
+
+    watermark: int
+    idle: bool
 
 
 class LostRecords(msgspec.Struct):
@@ -64,7 +77,8 @@ class LostRecords(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
     idle_timeout_s: float
-    """After how long without records a reader at the end of its partition says that it is idle."""
+    """After how long without records a reader at the end of its partition says that it is idle; infinite in a finite
+    run, where nothing is."""
     continue_when_lost: bool
     """Go on where records were deleted before they were read."""
     exactly_once: bool = False
@@ -84,6 +98,7 @@ class Task:
         store: Store,
         positions: Mapping[TopicPartition, Position],
         settings: TaskSettings,
+        source_partitions: int,
     ) -> None:
         self.spec = spec
         self.lost = LostRecords()
@@ -93,8 +108,12 @@ class Task:
         self._offsets: dict[TopicPartition, int] = {}
         self._newest: dict[int, int] = {}
         self._heard: dict[TopicPartition, float] = {}
-        self._changed = False
+        self._told: Progress | None = None
+        # Whatever is known of it, what it tells is told anew.
+        self._changed = spec.watermarks is not None
         committed = {partition: self._committed(position) for partition, position in positions.items()}
+        known = (each.source_partitions for each in committed.values() if each.source_partitions is not None)
+        self._source_partitions = min(known, default=source_partitions)
         checkpoint = self._checkpoint(store) if spec.changelog is not None else None
         self._check_positions(positions, checkpoint)
         live = checkpoint.live if checkpoint is not None else {}
@@ -102,10 +121,11 @@ class Task:
         if checkpoint is not None:
             self._offsets = {TopicPartition(topic, number): offset for topic, number, offset in checkpoint.offsets}
             self._newest = dict(checkpoint.newest)
-            self._execution.restore(checkpoint.watermarks)
+            self._execution.restore(checkpoint.watermarks, checkpoint.watermark)
         elif spec.changelog is None:
             self._resume(positions, committed)
-        self._stage.advance(self._execution)
+        self._advance()
+        self.wake()
 
     def _checkpoint(self, store: Store) -> Checkpoint | None:
         data = store.get(CHECKPOINT_KEY)
@@ -117,7 +137,7 @@ class Task:
         return checkpoint
 
     def _committed(self, position: Position) -> CommittedPosition:
-        committed = msgspec.json.decode(position.metadata or "{}", type=CommittedPosition)
+        committed = read_metadata(position)
         if committed.plan is not None and committed.plan != self._stage.plan_version:
             raise self._changed_app()
         return committed
@@ -154,6 +174,8 @@ class Task:
                 self._stage.observe(self._execution, partition.partition, known.newest)
             if known.ended:
                 self._stage.observe(self._execution, partition.partition, END)
+            if known.idle:
+                self._sleep(partition)
 
     @property
     def next_offsets(self) -> Mapping[TopicPartition, int]:
@@ -218,12 +240,19 @@ class Task:
                 if newest != START:
                     self._newest[batch.partition] = newest
                     self._stage.observe(self._execution, batch.partition, newest)
-            self._stage.advance(self._execution)
         except RecordRefusedError as error:
             raise TaskStopped(str(error)) from None
+        self._advance()
         self._offsets[partition] = batch.next_offset
         self._heard.pop(partition, None)
         self._changed = True
+
+    def _advance(self) -> None:
+        """Act on the watermark as it stands."""
+        try:
+            self._stage.advance(self._execution)
+        except RecordRefusedError as error:
+            raise TaskStopped(str(error)) from None
 
     def _check_offset(self, partition: TopicPartition, fetched: int) -> None:
         expected = self._offsets.get(partition)
@@ -249,7 +278,7 @@ class Task:
     def end_input(self, partition: TopicPartition) -> None:
         """A source partition has been read to its fixed end."""
         self._stage.observe(self._execution, partition.partition, END)
-        self._stage.advance(self._execution)
+        self._advance()
         self._changed = True
 
     def tick(self, now: float, at_end: Collection[TopicPartition]) -> None:
@@ -271,12 +300,10 @@ class Task:
                 self._heard.pop(partition, None)
                 continue
             since = self._heard.setdefault(partition, now)
-            watermarks = self._execution.watermarks
-            if now - since >= self._settings.idle_timeout_s and not watermarks.is_idle(partition.partition):
-                watermarks.update(partition.partition, watermarks.of(partition.partition), idle=True)
-                for exchange in self._execution.exchanges:
-                    exchange.idle = len(self.spec.inputs) == 1
-                self._stage.advance(self._execution)
+            is_idle = self._execution.watermarks.is_idle(partition.partition)
+            if now - since >= self._settings.idle_timeout_s and not is_idle:
+                self._sleep(partition)
+                self._advance()
                 self._changed = True
 
     def _pass_time(self) -> None:
@@ -287,10 +314,42 @@ class Task:
                 self._newest[number] = now
                 self._stage.observe(self._execution, number, now)
                 self._changed = True
-        self._stage.advance(self._execution)
+        self._advance()
 
     def _set_clock(self) -> None:
         self._execution.clock.now_ms = int(self._settings.wall_clock() * 1000)
+
+    def _sleep(self, partition: TopicPartition) -> None:
+        """A source partition is idle."""
+        watermarks = self._execution.watermarks
+        watermarks.update(partition.partition, watermarks.of(partition.partition), idle=True)
+        # A task that hears of the others goes on with them: stages behind wait for what it makes of that.
+        for exchange in self._execution.exchanges:
+            exchange.idle = self.spec.watermarks is None
+
+    def wake(self) -> None:
+        """No source partition is idle until its reader finds that out anew: the reader is a new one, or stops.
+
+        What comes while nobody reads would else be late for windows that only others have closed. A partition that has
+        never brought a record stays as it is.
+        """
+        watermarks = self._execution.watermarks
+        for _, number in self.spec.inputs if self._decoder is not None else ():
+            if watermarks.is_idle(number) and watermarks.of(number) != START:
+                watermarks.update(number, watermarks.of(number), idle=False)
+                for exchange in self._execution.exchanges:
+                    exchange.idle = False
+                self._changed = True
+
+    def hear(self, told: Mapping[TaskId, Progress]) -> None:
+        """How far other source partitions have come, by the tasks that read them. It counts while this one is idle."""
+        before = self.watermark
+        for id_, progress in told.items():
+            if id_.stage == self.spec.id.stage and id_ != self.spec.id and self.spec.watermarks is not None:
+                self._execution.watermarks.update(id_.partition, progress.watermark, idle=progress.idle)
+        if self.watermark > before:
+            self._advance()
+            self._changed = True
 
     def take_outputs(self) -> list[Output]:
         """What is ready to be produced now, before the commit."""
@@ -314,7 +373,7 @@ class Task:
             changes.extend(state.cut())
         if self.spec.changelog is not None:
             changes.append((CHECKPOINT_KEY, msgspec.json.encode(self._make_checkpoint())))
-        return Cut(outputs, changes, self._positions())
+        return Cut(outputs, changes, self._positions(), self._progress())
 
     def _make_checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -325,19 +384,55 @@ class Task:
             self._execution.watermarks.snapshot(),
             {number: state.live for number, state in enumerate(self._execution.states)},
             self._settings.exactly_once,
+            self._execution.watermarks.current(),
         )
+
+    def _progress(self) -> Change | None:
+        """How far the source partition is, where the other tasks do not know yet."""
+        if self.spec.watermarks is None:
+            return None
+        watermarks, number = self._execution.watermarks, self.spec.id.partition
+        progress = Progress(watermarks.of(number), watermarks.is_idle(number))
+        if progress == self._told:
+            return None
+        self._told = progress
+        return encode_progress(self.spec.id, progress)
 
     def _positions(self) -> dict[TopicPartition, Position]:
         """Group offsets; an input that ended without a record is committed at 0, so that its end is known."""
         positions: dict[TopicPartition, Position] = {}
+        watermarks = self._execution.watermarks
         for partition in self.spec.inputs:
-            ended = self.ended if self._decoder is None else self._execution.watermarks.of(partition.partition) == END
-            if partition in self._offsets or ended:
-                newest = self._newest.get(partition.partition)
-                known = CommittedPosition(self._stage.plan_version, newest, ended)
+            number = partition.partition
+            if self._decoder is None:
+                known = CommittedPosition(self._stage.plan_version, ended=self.ended)
+            else:
+                known = CommittedPosition(
+                    self._stage.plan_version,
+                    self._newest.get(number),
+                    watermarks.of(number) == END,
+                    watermarks.is_idle(number),
+                    self._source_partitions,
+                )
+            if partition in self._offsets or known.ended:
                 metadata = msgspec.json.encode(known).decode()
                 positions[partition] = Position(self._offsets.get(partition, 0), metadata)
         return positions
+
+
+def read_metadata(position: Position) -> CommittedPosition:
+    """What a task stored with a group offset."""
+    return msgspec.json.decode(position.metadata or "{}", type=CommittedPosition)
+
+
+def encode_progress(id_: TaskId, progress: Progress) -> Change:
+    """Key and value of what a task tells."""
+    return msgspec.json.encode([id_.stage, id_.partition]), msgspec.json.encode(progress)
+
+
+def decode_progress(key: bytes, value: bytes) -> tuple[TaskId, Progress]:
+    """The task that tells, and what."""
+    return TaskId(*msgspec.json.decode(key, type=tuple[str, int])), msgspec.json.decode(value, type=Progress)
 
 
 class TaskFactory:
@@ -359,7 +454,8 @@ class TaskFactory:
         Raises TaskStopped where the state was written by another plan.
         """
         stage = self._stages[spec.id.stage]
-        return Task(spec, stage, self._placement(spec, stage), store, positions, self._settings)
+        placement = self._placement(spec, stage)
+        return Task(spec, stage, placement, store, positions, self._settings, self._sizes[spec.id.stage])
 
     def _placement(self, spec: TaskSpec, stage: CompiledStage) -> Placement:
         app = self.topology.app
@@ -368,11 +464,16 @@ class TaskFactory:
             senders = tuple(range(self._sizes[sender]))
         else:
             senders = tuple(sorted(number for _, number in spec.inputs))
+        peers: tuple[int, ...] = ()
+        if spec.watermarks is not None:
+            peers = tuple(number for number in range(self._sizes[spec.id.stage]) if number not in senders)
         if self.topology.mode == Mode.SINGLE:
             assert sender is None, "nothing is re-keyed in mode single"
         return Placement(
             spec.id.partition,
             senders,
+            peers,
+            self._settings.idle_timeout_s < inf,
             {exchange.stage: repartition_topic(app, exchange.stage) for exchange in stage.generated.exchanges},
             self.topology.parallelism,
             dead_letter_topic(app),

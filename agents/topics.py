@@ -37,7 +37,7 @@ PATIENCE_S = 60.0
 """Time a cluster has to get over a restart or an election."""
 
 
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -256,7 +256,7 @@ class Cluster:
             try:
                 return ask()
             except KafkaException as error:
-                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                if error.args[0].code() not in PASSING or time.monotonic() > deadline:
                     raise self._failure(failing, error) from error
             # After a restart of the broker an old client asks in vain for ever: it keeps what it knew of coordinators.
             time.sleep(0.2)
@@ -319,7 +319,13 @@ def _differing(spec: TopicSpec, state: TopicState) -> list[TopicProblem]:
     found = []
     if spec.exact and spec.partitions is not None and spec.partitions != state.partitions:
         message = f"topic {spec.name!r} has {state.partitions} partitions, the app needs {spec.partitions}"
-        hint = "`headrace reset` recreates it" if spec.internal else "declare as many as it has, or recreate it"
+        if spec.kind is TopicKind.CHANGELOG:
+            hint = "the state was made with another parallelism, or a source grouped by its KEY had other partitions; "
+            hint += "`headrace reset` starts over"
+        elif spec.internal:
+            hint = "`headrace reset` recreates it"
+        else:
+            hint = "declare as many as it has, or recreate it"
         found.append(TopicProblem(spec.name, message, hint))
     for name, value in spec.config.items():
         if (actual := state.config.get(name)) is not None and not _same_config(actual, value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from headrace.sql.physical import ExchangeInput, Mode, PhysicalPlan, SourceInput, Stage
@@ -17,6 +17,7 @@ class TopicKind(StrEnum):
     SINK = "sink"
     REPARTITION = "repartition"
     CHANGELOG = "changelog"
+    WATERMARKS = "watermarks"
     DEAD_LETTER = "dead-letter"
 
 
@@ -32,12 +33,12 @@ class TopicSpec:
     config: Mapping[str, str]
     """Topic configuration that Headrace creates it with, and that it needs where the topic exists."""
     exact: bool = True
-    """An existing topic must have just so many partitions; a sink whose query declares none may have any number."""
+    """An existing topic must have just so many partitions; sources, and sinks that declare none, may have others."""
 
     @property
     def internal(self) -> bool:
         """Owned by the app: created by it, deleted by `headrace reset`."""
-        return self.kind in (TopicKind.REPARTITION, TopicKind.CHANGELOG)
+        return self.kind in (TopicKind.REPARTITION, TopicKind.CHANGELOG, TopicKind.WATERMARKS)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,12 +54,14 @@ class TaskId:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What one task reads, and where its changelog is."""
+    """What one task reads, and where it keeps and tells what."""
 
     id: TaskId
     inputs: frozenset[TopicPartition]
     changelog: TopicPartition | None
     """None for a stateless task."""
+    watermarks: TopicPartition | None = None
+    """Where the tasks of a stage tell each other how far their source partitions are; None where none needs to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,20 @@ class Topology:
     topics: tuple[TopicSpec, ...]
     tasks: tuple[TaskSpec, ...]
     plan_version: str
+
+    @property
+    def source_partitions(self) -> Mapping[str, int]:
+        """Partitions of each source, as far as they are read."""
+        counts = {spec.name: 0 for spec in self.topics if spec.kind is TopicKind.SOURCE}
+        for topic, number in (partition for task in self.tasks for partition in task.inputs):
+            if topic in counts:
+                counts[topic] = max(counts[topic], number + 1)
+        return counts
+
+    @property
+    def watermarks(self) -> TopicPartition | None:
+        """Where tasks tell each other of their source partitions; None where none needs to know."""
+        return next((task.watermarks for task in self.tasks if task.watermarks is not None), None)
 
     @property
     def input_topics(self) -> tuple[str, ...]:
@@ -89,6 +106,13 @@ _CHANGELOG = {
     "delete.retention.ms": str(7 * 86_400_000),
     "message.timestamp.after.max.ms": str(2**63 - 1),
     **_LARGE_RECORDS,
+}
+
+_WATERMARKS = {
+    "cleanup.policy": "compact",
+    # Small and soon compacted, markers of transactions too: every worker reads all of it at its start.
+    "segment.bytes": str(4 * 1024 * 1024),
+    "delete.retention.ms": "60000",
 }
 
 
@@ -130,7 +154,7 @@ def build_topology(
             case SourceInput(source=source):
                 count = partitions[topic]
                 declared = source.partitions if source.partitions is not None else None
-                topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {})
+                topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {}, exact=False)
             case ExchangeInput():
                 count = parallelism
                 config = {**_UNLIMITED, **_LARGE_RECORDS}
@@ -140,9 +164,14 @@ def build_topology(
         changelog = f"{app}-{safe_topic(stage.name)}-changelog"
         if stage.stateful:
             topics[changelog] = TopicSpec(changelog, TopicKind.CHANGELOG, len(parts), None, _CHANGELOG)
+        # Behind a repartition topic every task hears of all partitions, with the rows.
+        watermarks = None
+        if stage.timed and isinstance(stage.input, SourceInput) and len(parts) > 1:
+            watermarks = TopicPartition(watermarks_topic(app), 0)
+            topics[watermarks.topic] = TopicSpec(watermarks.topic, TopicKind.WATERMARKS, 1, None, _WATERMARKS)
         for number, part in enumerate(parts):
             own = TopicPartition(changelog, number) if stage.stateful else None
-            tasks.append(TaskSpec(TaskId(stage.name, number), part, own))
+            tasks.append(TaskSpec(TaskId(stage.name, number), part, own, watermarks))
     for query in plan.queries:
         sink = query.sink
         config = dict(_UNLIMITED)
@@ -161,10 +190,49 @@ def build_topology(
         )
     dead_letter = dead_letter_topic(app)
     topics[dead_letter] = TopicSpec(dead_letter, TopicKind.DEAD_LETTER, 1, None, _UNLIMITED, exact=False)
-    version = hashlib.sha256(
-        "\n".join([plan.mode, str(parallelism), *(f"{s.name} {plan_versions[s.name]}" for s in plan.stages)]).encode()
+    return Topology(
+        app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), _version(plan, plan_versions, parallelism)
     )
-    return Topology(app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), version.hexdigest()[:16])
+
+
+class GrowthRefused(Exception):  # noqa: N818
+    """State lies in the partitions of a source that has more of them now. The text is for the operator."""
+
+
+def grown(topology: Topology, source_partitions: Mapping[str, int]) -> Topology:
+    """The topology with the partitions that its sources have by now, of which no fewer count than before.
+
+    New partitions have tasks of their own; where one task reads all partitions, it reads these too. Parallelism and
+    state stay as they are. Raises GrowthRefused where that cannot be.
+    """
+    tasks: list[TaskSpec] = []
+    known = topology.source_partitions
+    for task in topology.tasks:
+        tasks.append(task)
+        topic, number = max(task.inputs)
+        count = source_partitions.get(topic, 0)
+        if number + 1 != known.get(topic) or count <= known[topic]:
+            continue
+        new = [TopicPartition(topic, partition) for partition in range(known[topic], count)]
+        if topology.mode == Mode.SINGLE:
+            tasks[-1] = replace(task, inputs=task.inputs.union(new))
+        elif task.changelog is None:
+            tasks += [TaskSpec(TaskId(task.id.stage, each.partition), frozenset((each,)), None) for each in new]
+        else:
+            raise GrowthRefused(
+                f"source topic {topic!r} has {count} partitions, and the state of stage {task.id.stage} was made with "
+                f"{known[topic]}: its keys may be in other partitions now. Take KEY off the source, so that rows are "
+                "re-keyed, or use mode single, and start over with `headrace reset`"
+            )
+    return replace(topology, tasks=tuple(tasks))
+
+
+def _version(plan: PhysicalPlan, plan_versions: Mapping[str, str], parallelism: int) -> str:
+    """Of what state and offsets are for; the parallelism is nothing to them where no rows are re-keyed."""
+    re_keyed = any(isinstance(stage.input, ExchangeInput) for stage in plan.stages)
+    parts = [plan.mode, *([str(parallelism)] if re_keyed else ())]
+    parts += [f"{stage.name} {plan_versions[stage.name]}" for stage in plan.stages]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def input_topic(app: str, stage: Stage) -> str:
@@ -176,8 +244,17 @@ def input_topic(app: str, stage: Stage) -> str:
             return repartition_topic(app, stage.name)
 
 
+def repartition_topics(app: str, plan: PhysicalPlan) -> tuple[str, ...]:
+    """Topics that rows of the app are re-keyed through."""
+    return tuple(repartition_topic(app, stage.name) for stage in plan.stages if isinstance(stage.input, ExchangeInput))
+
+
 def repartition_topic(app: str, stage: str) -> str:
     return f"{app}-{safe_topic(stage)}-repartition"
+
+
+def watermarks_topic(app: str) -> str:
+    return f"{app}-watermarks"
 
 
 def dead_letter_topic(app: str) -> str:

@@ -39,6 +39,8 @@ from headrace.sql.runtime.records import Position, TopicPartition
 IDLE_FETCH = (1, 500)
 """Bytes to wait for and milliseconds to wait at most: wakes at the first record, costs two requests a second."""
 BUSY_FETCH = (64 * 1024, 5)
+METADATA_MS = 30_000
+"""How soon partitions that a source has got are read: before most producers know of them."""
 BUSY_S = 0.05
 """A reader that got nothing for this long is idle."""
 
@@ -224,6 +226,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             "session_timeout_ms": int(config.session_timeout_s * 1000),
             "heartbeat_interval_ms": int(config.session_timeout_s * 1000 / 5),
             "max_partition_fetch_bytes": FETCH_BYTES_MAX,
+            "metadata_max_age_ms": METADATA_MS,
             "isolation_level": config.isolation_level,
             **consumer_options(config),
         }
@@ -300,6 +303,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # Where no coordinator answers, nobody has taken over either; the commit of offsets will wait for one.
         if not confirmed and coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
             raise Fenced("the group has removed this member")
+
+    def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions each topic has, by the last metadata; 0 where nothing is known. From any thread."""
+        consumer = self._ensure_consumer()
+        return {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in topics}
+
+    async def join_again(self) -> None:
+        """Have the group assign anew: what this member has to say has changed."""
+        await self.call_thread(self._join_again)
+
+    async def _join_again(self) -> None:
+        self._ensure_consumer()._coordinator.request_rejoin()
 
     def ends(self, partition: TopicPartition) -> tuple[int | None, int | None]:
         """High watermark and last stable offset that the last fetch saw; None before the first.

@@ -12,7 +12,7 @@ import gc
 import json
 import signal
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -35,10 +35,11 @@ from headrace.agents.producer import INIT_S, UnsendableState
 from headrace.agents.records import FetchedBatch
 from headrace.agents.suspects import ATTEMPTS_MAX, Suspects
 from headrace.agents.tables import held_tasks
-from headrace.agents.task import TaskFactory, TaskStopped
+from headrace.agents.task import Progress, TaskFactory, TaskStopped
 from headrace.agents.topics import Cluster, TopicState, dead_letter_topic, ensure_topics
-from headrace.agents.topology import TaskId, TaskSpec, TopicKind, Topology
+from headrace.agents.topology import TaskId, TopicKind, Topology
 from headrace.agents.transport import BatchApp, BatchConsumerThread
+from headrace.agents.watermarks import WatermarksReader
 from headrace.sql.runtime.records import Cut, Position, RecordBatch, TopicPartition
 
 log = structlog.get_logger(__name__)
@@ -97,8 +98,6 @@ class Worker:
         self.factory = factory
         self.topology: Topology = factory.topology
         self.counters = Counters()
-        self._specs: Mapping[TaskId, TaskSpec] = {spec.id: spec for spec in self.topology.tasks}
-        self._inputs = frozenset(partition for spec in self.topology.tasks for partition in spec.inputs)
         self._settled = False
         """Between rebalances: positions are placed, commits go by the clock."""
         self._stopping = False
@@ -113,6 +112,11 @@ class Worker:
         self._confirmed_at = 0.0
         """When the group last counted on this member for sure."""
         self._taking_over = asyncio.Lock()
+        self._progress: dict[TaskId, Progress] = {}
+        """What tasks have told each other of their source partitions."""
+        self._asked_for: Mapping[str, int] = {}
+        """Partitions of the sources for which this worker joined the group again."""
+        self._following: Awaitable[None] | None = None
         self._suspects = Suspects()
         self._liveness = Liveness(config.stalled_s)
 
@@ -143,11 +147,13 @@ class Worker:
         exchanges = [spec.name for spec in self.topology.topics if spec.kind is TopicKind.REPARTITION]
         self._purge = purge.PurgeSchedule(exchanges, time.monotonic(), purge.INTERVAL_S)
         opener = TaskOpener(self.config, self.factory, self._cluster, topics, self._directory.path)
-        self._owned = Ownership(self._specs, opener, self._cluster, self, self._background, self._begin_reading)
+        self._owned = Ownership(opener, self._cluster, self, self._background, self._begin_reading)
         self._app = self._build_app()
         self._started = True
         self._background.spawn(self._app.start())
         self._background.spawn(self._commit_regularly())
+        if self.topology.watermarks is not None:
+            self._following = self._background.spawn(self._follow(self.topology.watermarks))
 
     def _prepare(self) -> dict[str, TopicState]:
         self._cluster = Cluster(self.config)
@@ -168,6 +174,7 @@ class Worker:
             me=self._member,
             hold=lambda: self._reader.hold_assigned(),
             refuse=lambda reason: self.crashed(TaskStopped(reason)),
+            endless=self.config.ends is None,
         )
         app.on_rebalance_complete.connect(self._assigned)
         for topic in self.topology.input_topics:
@@ -180,9 +187,14 @@ class Worker:
             "",
             f"{self.topology.plan_version} {self.config.guarantee}",
             owned=frozenset(self._owned.tasks),
-            held=frozenset(held_tasks(self._directory.path) & self._specs.keys()),
+            held=frozenset(held_tasks(self._directory.path) & {spec.id for spec in self.topology.tasks}),
             worker=self._name,
+            source_partitions=self._seen_partitions(),
         )
+
+    @property
+    def _inputs(self) -> frozenset[TopicPartition]:
+        return frozenset(partition for spec in self.topology.tasks for partition in spec.inputs)
 
     @property
     def _reader(self) -> BatchConsumerThread:
@@ -222,11 +234,14 @@ class Worker:
             await self._committer.idle()
             self._committer.close()
             self._owned.close_all()
+            if self._following is not None:
+                await self._following
         self._background.shut_down()
         log.info("stopped", exit_code=code, **status)
         return code
 
     async def _commit_finally(self) -> int:
+        self._wake_tasks()
         try:
             await self._commit_open_tasks()
         except CommitFailed as error:
@@ -319,6 +334,18 @@ class Worker:
     def out_of_range(self, partition: TopicPartition) -> None:
         self._loop.call_soon_threadsafe(self._spawn_from, partition)
 
+    async def _follow(self, watermarks: TopicPartition) -> None:
+        """Tell the open tasks what all tasks tell of their source partitions."""
+        reader = WatermarksReader(self.config, watermarks)
+        try:
+            while not self._stopping:
+                news = await reader.news()
+                self._progress.update(news)
+                for opened in self._owned.tasks.values():
+                    opened.task.hear(news)
+        finally:
+            await reader.close()
+
     def _spawn_from(self, partition: TopicPartition) -> None:
         self._background.spawn(self._go_on_where_records_are(partition))
 
@@ -377,6 +404,7 @@ class Worker:
                 self._tick()
                 await self._commit()
                 self._purge_repartition_topics()
+                await self._look_for_partitions()
                 await self._check_complete()
 
     async def _next_commit(self, due_at: float) -> None:
@@ -422,6 +450,11 @@ class Worker:
         membership = self._owned.membership
         if membership is not None and await self._committer.commit(list(self._owned.tasks.values()), membership):
             self._failures = 0
+
+    def _wake_tasks(self) -> None:
+        """Tasks that stay find out at once that their partitions are idle still."""
+        for opened in self._owned.tasks.values():
+            opened.task.wake()
 
     def _note_committed(self, cut: Cut) -> None:
         self._purge.committed(cut.positions)
@@ -486,6 +519,7 @@ class Worker:
         """Faust has stopped the flow because of a rebalance: commit before others take over."""
         self._settled = False
         self.counters.rebalances += 1
+        self._wake_tasks()
         await self._background.guard(self._commit())
 
     async def _assigned(self, *_: Any, **__: Any) -> None:
@@ -501,7 +535,29 @@ class Worker:
                 await self._renew()
             membership = self._reader.membership
             assert membership is not None, "assigned without a membership"
-            await self._owned.take_over(membership)
+            self._grow(self._app.assignor.topology)
+            await self._owned.take_over(self.topology.tasks, membership)
+
+    async def _look_for_partitions(self) -> None:
+        """Have the group join again where a source has more partitions than it counts with."""
+        if self.config.ends is not None:
+            return
+        seen = self._seen_partitions()
+        if seen not in (self.topology.source_partitions, self._asked_for):
+            self._asked_for = seen
+            await self._reader.join_again()
+
+    def _seen_partitions(self) -> Mapping[str, int]:
+        """How many partitions the sources have, as far as this worker knows."""
+        known = self.topology.source_partitions
+        seen = self._reader.partition_counts(known)
+        return {topic: max(count, seen[topic]) for topic, count in known.items()}
+
+    def _grow(self, topology: Topology) -> None:
+        """Take over the topology that the present assignment is made for."""
+        if topology != self.topology:
+            log.info("sources have more partitions", source_partitions=dict(topology.source_partitions))
+        self.topology = topology
 
     async def _renew(self) -> None:
         try:
@@ -512,6 +568,8 @@ class Worker:
         self._broken = False
 
     async def _begin_reading(self, opened: OpenTask) -> None:
+        if self._progress:
+            opened.task.hear(self._progress)
         self._end_inputs(opened)
         await self._place([opened])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -129,9 +130,7 @@ class LocalCluster:
     def __init__(self, app: App, mode: Mode, partitions: int | None, parallelism: int | None) -> None:
         self._app = app
         self.topology: Topology = app.topology(mode, _source_partitions(app, mode, partitions), parallelism)
-        self._factory = TaskFactory(
-            app.stages(mode), self.topology, TaskSettings(float("inf"), continue_when_lost=False)
-        )
+        self._factory = TaskFactory(app.stages(mode), self.topology, TaskSettings(inf, continue_when_lost=False))
         self._stores: dict[TaskId, MemoryStore] = {task.id: MemoryStore() for task in self.topology.tasks}
         self._positions: dict[TopicPartition, Position] = {}
         self._tasks: dict[TaskId, Task] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import orjson
@@ -82,11 +83,12 @@ def worker_config(app: App, order: WorkerOrder) -> WorkerConfig:
     )
 
 
-def task_settings(app: App, settings: Settings) -> TaskSettings:
+def task_settings(app: App, order: WorkerOrder) -> TaskSettings:
+    settings = order.settings
     idle = app.settings.get("idle_timeout")
     timeout = parse_duration(idle) if idle else settings.idle_timeout
     return TaskSettings(
-        timeout.total_seconds(),
+        timeout.total_seconds() if order.ends is None else inf,
         continue_when_lost=settings.on_lost_records is OnLostRecords.CONTINUE,
         exactly_once=settings.guarantee is Guarantee.EXACTLY_ONCE,
     )

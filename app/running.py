@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headrace.agents.topics import Cluster, ensure_topics
-from headrace.agents.topology import Topology
+from headrace.agents.topology import Topology, repartition_topics
 from headrace.app.application import App
 from headrace.app.errors import InputError, OutsideError
 from headrace.app.order import WorkerOrder, open_app, worker_config
@@ -44,8 +44,9 @@ def run_app(path: Path, settings: Settings, ending: Ending) -> int:
     order = WorkerOrder(text, str(path), name, settings, {}, None, slot=0)
     cluster = Cluster(worker_config(app, order))
     cluster.reach()
+    settings = with_parallelism(app, settings, cluster)
     ensure_topics(cluster, checked_topology(app, settings, cluster.source_partitions(app.source_topics())))
-    order = replace(order, source_partitions=cluster.source_partitions(app.source_topics()))
+    order = replace(order, settings=settings, source_partitions=cluster.source_partitions(app.source_topics()))
     if ending is Ending.WHEN_DONE:
         order = replace(order, ends=_ends(cluster, order.source_partitions))
 
@@ -72,6 +73,17 @@ def _check_runnable(app: App, ending: Ending) -> None:
                 f"query `{query.name}` has EMIT FINAL and no window: it would write at the end of an endless run",
                 "EMIT CHANGES writes as it goes, a window closes, --until-end ends the run",
             )
+
+
+def with_parallelism(app: App, settings: Settings, cluster: Cluster) -> Settings:
+    """The settings with the parallelism that the app has on the cluster, where nobody asks for another.
+
+    By default it is the largest source partition count, and stays what it is when a source gets more partitions.
+    """
+    if settings.parallelism is not None or "parallelism" in app.settings:
+        return settings
+    counts = set(cluster.source_partitions(repartition_topics(app.name, app.plan(settings.mode))).values())
+    return settings.model_copy(update={"parallelism": counts.pop()}) if len(counts) == 1 else settings
 
 
 def checked_topology(app: App, settings: Settings, source_partitions: Mapping[str, int]) -> Topology:

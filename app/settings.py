@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Worker processes on this machine."""
     parallelism: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Partitions after a re-key; the largest source partition count by default."""
+    """Partitions after a re-key; by default the largest source partition count at the first run."""
     guarantee: Guarantee = Guarantee.EXACTLY_ONCE
     """What a crash may do to results: nothing, for readers of committed records, or repeat some."""
     commit_interval: Duration = timedelta(milliseconds=200)

@@ -25,7 +25,7 @@ def main() -> int:
     app = open_app(order.sql_text, order.file, order.app, order.settings)
     topology = checked_topology(app, order.settings, order.source_partitions)
     stages = app.stages(order.settings.mode)
-    factory = TaskFactory(stages, topology, task_settings(app, order.settings))
+    factory = TaskFactory(stages, topology, task_settings(app, order))
     return run_worker(worker_config(app, order), factory)
 
 

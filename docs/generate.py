@@ -59,7 +59,7 @@ OPTIONS = {
     "on_error": "what a bad record does: dead letter, nothing (counted), or the end of the worker",
     "late": "whether a late record goes to the dead-letter topic; it is counted in both cases",
     "emit": "what a windowed query without EMIT does; default: `final`",
-    "parallelism": "number of partitions after a re-key; default: the largest source partition count",
+    "parallelism": "number of partitions after a re-key; default: the largest source partition count at the first run",
     "idle_timeout": "silence after which a source partition that was read to its end holds no window open (`30s`)",
 }
 FLAGS = {

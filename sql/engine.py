@@ -39,6 +39,10 @@ class Placement:
     """The number by which stages behind know this task: its partition."""
     senders: tuple[int, ...]
     """Who feeds it: source partitions, or the tasks of the stage before."""
+    peers: tuple[int, ...]
+    """Source partitions that other tasks of the stage read and tell it of."""
+    endless: bool
+    """Whether senders may be idle; in a finite run they come to an end."""
     exchange_topics: Mapping[str, str]
     """Repartition topic of each stage that this one sends to."""
     parallelism: int
@@ -99,7 +103,7 @@ class CompiledStage:
             states,
             sinks,
             exchanges,
-            Watermarks(placement.senders),
+            Watermarks(placement.senders, placement.peers, endless=placement.endless),
             clock,
             placement.dead_letter_topic,
         )

@@ -143,7 +143,18 @@ class Stage:
 
     @property
     def stateful(self) -> bool:
-        return any(isinstance(op, AggregateOp) and op.form is not Form.PARTIAL for op in walk(self.consumers))
+        return any(True for _ in self._stored())
+
+    @property
+    def timed(self) -> bool:
+        """Whether state ends with time: windows close, groups expire."""
+        return any(op.window is not None or op.ttl_ms is not None for op in self._stored())
+
+    def _stored(self) -> Iterator[AggregateOp]:
+        """Aggregations whose state is kept."""
+        for op in walk(self.consumers):
+            if isinstance(op, AggregateOp) and op.form is not Form.PARTIAL:
+                yield op
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,11 @@ def _connected(sql: SqlFile, settings: Settings, modes: Sequence[Mode]) -> tuple
     """The cluster, and the app's topology in each of the modes."""
     from headrace.agents.topics import Cluster
     from headrace.app.order import WorkerOrder, worker_config
-    from headrace.app.running import checked_topology
+    from headrace.app.running import checked_topology, with_parallelism
 
     app = load_app(sql, settings)
     cluster = Cluster(worker_config(app, WorkerOrder("", str(sql), app.name, settings, {}, None, slot=0)))
     cluster.reach()
+    settings = with_parallelism(app, settings, cluster)
     sources = cluster.source_partitions(app.source_topics())
     return cluster, [checked_topology(app, settings.model_copy(update={"mode": mode}), sources) for mode in modes]

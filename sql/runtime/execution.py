@@ -130,9 +130,9 @@ class StageExecution:
         self.counters: dict[str, QueryCounters] = {}
         self._dead_letters = Output(dead_letter_topic, None, headers=[])
 
-    def restore(self, watermarks: list[tuple[int, int, bool]]) -> None:
+    def restore(self, watermarks: list[tuple[int, int, bool]], current: int) -> None:
         """Watermarks as a checkpoint holds them; all that they called for was emitted before it."""
-        self.watermarks.restore(watermarks)
+        self.watermarks.restore(watermarks, current)
         self.finished = self.watermarks.current() == END
 
     def query(self, name: str) -> QueryCounters:

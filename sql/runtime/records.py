@@ -100,6 +100,8 @@ class Cut:
     changelog: Sequence[Change]
     """State changes of a stateful task; the last one is its checkpoint record. Empty for a stateless task."""
     positions: Mapping[TopicPartition, Position]
+    watermark: Change | None = None
+    """What the other tasks of the stage are told of the source partition, where it has changed."""
 
 
 class Store(Protocol):

@@ -127,6 +127,9 @@ class CountTask:
     def tick(self, now: float, at_end: Collection[TopicPartition]) -> None:
         pass
 
+    def wake(self) -> None:
+        pass
+
     def take_outputs(self) -> list[Output]:
         outputs, self._outputs = self._outputs, []
         return outputs

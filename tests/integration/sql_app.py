@@ -16,7 +16,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from tests.integration.edge_cluster import DEADLINE_S, records_of, wait_until
 
 from headrace.agents.config import WorkerConfig
@@ -125,7 +125,10 @@ class SqlApp:
         self.write_sql(sql)
         self.cluster = Cluster(WorkerConfig(bootstrap, name, directory))
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1})
+        self._producer = self._new_producer()
+
+    def _new_producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 1})
 
     @property
     def source(self) -> str:
@@ -141,6 +144,13 @@ class SqlApp:
         properties = {option.replace("_", "."): value for option, value in config.items()}
         self.admin.create_topics([NewTopic(name, partitions, config=properties)])[name].result(timeout=DEADLINE_S)
         wait_until(lambda: self.cluster.source_partitions([name]) == {name: partitions}, f"topic {name} is there")
+
+    def grow(self, partitions: int) -> None:
+        """Give the source more partitions; what is produced from now on may go there."""
+        self.admin.create_partitions([NewPartitions(self.source, partitions)])[self.source].result(timeout=DEADLINE_S)
+        known = {self.source: partitions}
+        wait_until(lambda: self.cluster.source_partitions([self.source]) == known, f"{self.source} has {partitions}")
+        self._producer = self._new_producer()
 
     def produce(self, records: Iterable[Input]) -> None:
         """Write records to their partitions of the source; returns when Kafka has them."""

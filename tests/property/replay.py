@@ -10,13 +10,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 import msgspec
 from tests.property.generators import TOPIC, Layout, Schedule, Step
 
 from headrace.agents.caches import trim_caches
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import CHECKPOINT_KEY, Checkpoint, Task, TaskFactory, TaskSettings
+from headrace.agents.task import (
+    CHECKPOINT_KEY,
+    Checkpoint,
+    Progress,
+    Task,
+    TaskFactory,
+    TaskSettings,
+    decode_progress,
+)
 from headrace.agents.topology import TaskId, TopicKind
 from headrace.app.application import App
 from headrace.sql.physical import Mode, SourceInput
@@ -53,6 +62,7 @@ class Replay:
         parallelism: int,
         guarantee: Guarantee = Guarantee.EXACTLY_ONCE,
         cache_bytes: int | None = None,
+        idle_timeout_s: float = inf,
     ) -> None:
         """`cache_bytes` is what each commit leaves in the cache; None: everything."""
         topics = {stage.input.source.topic for stage in app.plan(mode).stages if isinstance(stage.input, SourceInput)}
@@ -62,7 +72,7 @@ class Replay:
         self._cache_bytes = cache_bytes
         self._specs = {spec.id: spec for spec in topology.tasks}
         self._now_s = 0.0
-        settings = TaskSettings(float("inf"), continue_when_lost=False, wall_clock=lambda: self._now_s)
+        settings = TaskSettings(idle_timeout_s, continue_when_lost=False, wall_clock=lambda: self._now_s)
         self._factory = TaskFactory(app.stages(mode), topology, settings)
         self._stores = {id_: MemoryStore() for id_ in self._specs}
         self._positions: dict[TopicPartition, Position] = {}
@@ -76,6 +86,11 @@ class Replay:
         self._tasks: dict[TaskId, Task] = {}
         self.watermarks: dict[TaskId, list[int]] = defaultdict(list)
         self._emitted: list[Emitted] = []
+        self._told: list[tuple[TaskId, Progress]] = []
+        self._heard: dict[TaskId, int] = defaultdict(int)
+        self.late_after_idle: Counter[str] = Counter()
+        """Committed, by stage."""
+        self._late: Counter[str] = Counter()
         self.restart(None)
 
     @property
@@ -90,7 +105,9 @@ class Replay:
 
     @property
     def late(self) -> int:
-        return sum(counters.late for task in self._tasks.values() for counters in task.counters.values())
+        """Committed or not; what a restart repeats counts once."""
+        uncommitted = sum(counters.late for task in self._tasks.values() for counters in task.counters.values())
+        return self._late.total() + uncommitted
 
     @property
     def dead_lettered(self) -> int:
@@ -100,13 +117,13 @@ class Replay:
 
     def run(self, schedule: Schedule) -> None:
         for step in schedule.steps:
-            self._step(step)
+            self.step(step)
         self.finish()
         if schedule.again_at_end:
             self.restart(None)
             self.finish()
 
-    def _step(self, step: Step) -> None:
+    def step(self, step: Step) -> None:
         match step.action:
             case "read":
                 assert step.which is not None
@@ -115,6 +132,14 @@ class Replay:
                 self.commit(step.which)
             case "restart":
                 self.restart(step.which)
+            case "fall idle":
+                self.fall_idle(step.which)
+            case "hear":
+                self.hear(step.which, step.count)
+            case "stop":
+                self.stop(step.which)
+            case "deliver":
+                self.deliver()
 
     def read(self, partition: TopicPartition, most: int | None = None) -> bool:
         """Let the task of an input take its next records; whether there were any."""
@@ -141,6 +166,13 @@ class Replay:
             held, self._held[task_id] = self._held[task_id], []
             self._publish(held)
             self._positions.update(cut.positions)
+            if cut.watermark is not None:
+                key, value = cut.watermark
+                self._told.append(decode_progress(key, value or b""))
+            for counters in self._tasks[task_id].counters.values():
+                self._late[task_id.stage] += counters.late
+                self.late_after_idle[task_id.stage] += counters.late_after_idle
+                counters.late = counters.late_after_idle = 0
             if cut.changelog:
                 store = self._stores[task_id]
                 store.apply(cut.changelog, (store.position or 0) + len(cut.changelog))
@@ -162,6 +194,37 @@ class Replay:
             positions = {p: self._positions[p] for p in spec.inputs if p in self._positions}
             self._tasks[task_id] = self._factory.open(spec, self._stores[task_id], positions)
             self.watermarks[task_id] = [self._tasks[task_id].watermark]
+            self._heard[task_id] = 0
+
+    def deliver(self) -> None:
+        """Commit all tasks, and let those behind repartition topics take what has come."""
+        self.commit(None)
+        for partition in self._inputs:
+            if partition.topic != TOPIC:
+                self.read(partition)
+
+    def fall_idle(self, which: int | None) -> None:
+        """Readers find that nothing has come for long: what they have read is all that the partition has so far."""
+        for task_id in self._chosen(which):
+            task = self._tasks[task_id]
+            task.tick(0.0, self._specs[task_id].inputs)
+            self.watermarks[task_id].append(task.watermark)
+
+    def hear(self, which: int | None, most: int) -> None:
+        """Tasks hear the next words of what all have told, each from the first on."""
+        for task_id in self._chosen(which):
+            task, begin = self._tasks[task_id], self._heard[task_id]
+            words = self._told[begin : begin + most]
+            task.hear(dict(words))
+            self._heard[task_id] += len(words)
+            self.watermarks[task_id].append(task.watermark)
+
+    def stop(self, which: int | None) -> None:
+        """Readers stop in order, and come back."""
+        for task_id in self._chosen(which):
+            self._tasks[task_id].wake()
+        self.commit(which)
+        self.restart(which)
 
     def finish(self) -> None:
         """Read every source to its end and go on until nothing moves."""

@@ -109,7 +109,14 @@ def test_member_with_another_plan_is_refused_and_gets_nothing() -> None:
 
 def test_member_data_survives_the_wire_and_foreign_data_is_a_member_without_a_plan() -> None:
     member = Member(
-        "a", "p", 7, frozenset({TaskId("x-y", 3)}), frozenset({TaskId("z", 0)}), "me", frozenset({"me", "other"})
+        "a",
+        "p",
+        7,
+        frozenset({TaskId("x-y", 3)}),
+        frozenset({TaskId("z", 0)}),
+        "me",
+        frozenset({"me", "other"}),
+        {"in": 3},
     )
     assert read_member("a", member_data(member)) == member
     assert read_member("a", b"\x00\x01").plan_version == ""

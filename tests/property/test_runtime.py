@@ -108,10 +108,41 @@ def test_watermark_never_goes_back_and_is_never_ahead_of_a_sender_that_is_not_id
         if number in restores:
             snapshot = msgspec.json.decode(msgspec.json.encode(watermarks.snapshot()), type=list[tuple[int, int, bool]])
             watermarks = Watermarks(tuple(range(senders)))
-            watermarks.restore(snapshot)
+            watermarks.restore(snapshot, before)
             assert [watermarks.of(s) for s in range(senders)] == [told[s] for s in range(senders)]
-            before = watermarks.current()
+            assert watermarks.current() == before
     assert watermarks.ended == all(watermark == END for watermark in told.values())
+
+
+@given(_UPDATES, st.sets(st.integers(0, 40)))
+def test_peers_move_a_watermark_only_while_its_own_sender_is_idle_and_never_past_one_that_is_not(
+    updates: list[tuple[int, int, bool]], restores: set[int]
+) -> None:
+    """Sender 0 is the task's own, the others are peers."""
+    watermarks = Watermarks((0,), (1, 2, 3))
+    told = dict.fromkeys(range(4), START)
+    idle: set[int] = set()
+    before = START
+    for number, (sender, watermark, is_idle) in enumerate(updates):
+        watermarks.update(sender, watermark, idle=is_idle)
+        told[sender] = max(told[sender], watermark)
+        idle = idle | {sender} if is_idle else idle - {sender}
+        current = watermarks.current()
+        if 0 not in idle:
+            assert current == max(before, told[0])
+        elif len(idle) < 4:
+            assert current == max(before, min(told[s] for s in told if s not in idle))
+        else:
+            assert current == max(before, *told.values())
+        assert watermarks.ended == (told[0] == END)
+        before = current
+        if number in restores:
+            snapshot = watermarks.snapshot()
+            watermarks = Watermarks((0,), (1, 2, 3))
+            watermarks.restore(snapshot, current)
+            for peer in (1, 2, 3):  # read again from the beginning of the topic
+                watermarks.update(peer, told[peer], idle=peer in idle)
+            assert watermarks.current() == current
 
 
 # Keys

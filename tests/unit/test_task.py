@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import CHECKPOINT_KEY, Task, TaskFactory, TaskSettings, TaskStopped
+from headrace.agents.task import (
+    CHECKPOINT_KEY,
+    Progress,
+    Task,
+    TaskFactory,
+    TaskSettings,
+    TaskStopped,
+    decode_progress,
+    read_metadata,
+)
+from headrace.agents.topology import TaskId
 from headrace.app.application import App
 from headrace.sql.physical import Mode
+from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.records import Change, MemoryBatch, Position, TopicPartition
+from headrace.sql.runtime.watermarks import END, START
 
 SQL = """\
 CREATE STREAM events (k VARCHAR KEY, at TIMESTAMP, WATERMARK FOR at);
 CREATE TABLE windows AS SELECT k, COUNT(*) AS n FROM events GROUP BY k WINDOW TUMBLING (SIZE 1 SECOND);
 """
-FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
+FIRST, SECOND, THIRD = (TopicPartition("events", number) for number in range(3))
 
 
 def factory(
-    mode: Mode = Mode.SINGLE, sql: str = SQL, *, continue_when_lost: bool = False, exactly_once: bool = True
+    mode: Mode = Mode.SINGLE,
+    sql: str = SQL,
+    *,
+    continue_when_lost: bool = False,
+    exactly_once: bool = True,
+    partitions: int = 2,
 ) -> TaskFactory:
     app = App(sql, "app")
-    topology = app.topology(mode, {"events": 2})
+    topology = app.topology(mode, {"events": partitions}, 2)
     settings = TaskSettings(30.0, continue_when_lost=continue_when_lost, exactly_once=exactly_once)
     return TaskFactory(app.stages(mode), topology, settings)
 
@@ -122,6 +140,216 @@ def test_checkpoint_brings_back_positions_watermarks_and_open_windows() -> None:
     assert dict(again.next_offsets) == {FIRST: 2, SECOND: 1}
     feed(again, SECOND, 1_200)
     assert emitted(again) == [(0, 2)]
+
+
+def test_watermark_of_a_reopened_task_does_not_go_back() -> None:
+    # partition 0  |--*-------|---*      read to 1500
+    # partition 1  |          |          idle: the window [0, 1000) closes; then it wakes up, and the task is reopened
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200, 1_500)
+    task.tick(0.0, [SECOND])
+    task.tick(30.0, [SECOND])
+    feed(task, SECOND, 300)
+    assert emitted(task) == [(0, 1)]
+    store.apply(cut_changes(task), 1)
+    again = open_task(store)
+    assert again.watermark == 1_500
+    feed(again, SECOND, 400, 1_600)
+    assert emitted(again) == []
+    assert again.counters["windows"].late_after_idle == 1
+
+
+def test_partition_of_a_reopened_task_is_not_idle_until_its_reader_says_so_again() -> None:
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200)
+    feed(task, SECOND, 300)
+    task.tick(0.0, [SECOND])
+    task.tick(30.0, [SECOND])
+    store.apply(cut_changes(task), 1)
+    again = open_task(store)
+    feed(again, FIRST, 1_500)  # what came while nobody read: there may be more in the other partition
+    assert emitted(again) == []
+    again.tick(100.0, [FIRST, SECOND])
+    feed(again, SECOND, 400, 1_600)
+    assert emitted(again) == [(0, 3)]
+
+
+def test_reader_that_stops_takes_back_that_its_partition_is_idle_and_so_does_its_successor() -> None:
+    made = factory(Mode.PARTITIONED, SQL.replace(" KEY", ""))
+    task = open_task(MemoryStore(), made)
+    feed(task, FIRST, 200)
+    assert said_to_others(task)[0] == [(200, False)]
+    task.tick(0.0, [FIRST])
+    task.tick(30.0, [FIRST])
+    words, positions = said_to_others(task)
+    assert words == [(200, True)]
+    task.wake()
+    assert said_to_others(task)[0] == [(200, False)]
+    assert said_to_others(made.open(made.topology.tasks[0], MemoryStore(), positions))[0] == [(200, False)]
+
+
+def said_to_others(task: Task) -> tuple[list[tuple[int, bool]], Mapping[TopicPartition, Position]]:
+    """Watermark and idleness as the stage behind hears them with a commit, and the positions of that."""
+    cut = task.cut()
+    assert cut is not None
+    values = [v or b"" for output in cut.outputs if output.topic.endswith("-repartition") for v in output.values]
+    blocks = [msgspec.msgpack.decode(value, type=Block) for value in values]
+    return sorted({(block.watermark, block.idle) for block in blocks}), cut.positions
+
+
+def test_partition_that_came_later_holds_no_window_open_before_it_has_brought_a_record() -> None:
+    # partition 0  |--*-------|---*-------
+    # partition 1  |-----*----|---*-------
+    # partition 2  |          |      *         the source has got it since
+    store = MemoryStore()
+    task = open_task(store)
+    feed(task, FIRST, 200)
+    feed(task, SECOND, 300)
+    store.apply(cut_changes(task), 1)
+    again = open_task(store, factory(partitions=3))
+    feed(again, FIRST, 1_500)
+    feed(again, SECOND, 1_600)
+    assert emitted(again) == [(0, 2)]
+    feed(again, THIRD, 900, 1_700)
+    assert again.counters["windows"].late_after_idle == 1
+    feed(again, FIRST, 2_900)
+    feed(again, SECOND, 2_900)
+    assert emitted(again) == []
+    feed(again, THIRD, 2_900)
+    assert emitted(again) == [(1_000, 3)]
+
+
+def test_offsets_tell_how_many_partitions_the_source_had_when_they_were_first_read() -> None:
+    sql = SQL.replace(" KEY", "")
+    grown = factory(Mode.PARTITIONED, sql, partitions=3)
+    task = open_task(MemoryStore(), factory(Mode.PARTITIONED, sql))
+    feed(task, FIRST, 200)
+    positions = said_to_others(task)[1]
+    assert read_metadata(positions[FIRST]).source_partitions == 2
+    again = grown.open(grown.topology.tasks[0], MemoryStore(), positions)
+    feed(again, FIRST, 300)
+    assert read_metadata(said_to_others(again)[1][FIRST]).source_partitions == 2
+
+
+def keyed_task(sql: str = SQL, store: MemoryStore | None = None) -> tuple[Task, TaskId]:
+    """The task of partition 0 of a source that is grouped by its key, and the name of that of partition 1."""
+    made = factory(Mode.PARTITIONED, sql)
+    return open_task(store or MemoryStore(), made), made.topology.tasks[1].id
+
+
+def fall_idle(task: Task) -> None:
+    task.tick(100.0, [FIRST])
+    task.tick(130.0, [FIRST])
+
+
+def test_idle_partition_of_a_keyed_source_goes_on_with_what_the_other_readers_tell() -> None:
+    task, other = keyed_task()
+    feed(task, FIRST, 200)
+    fall_idle(task)
+    task.hear({other: Progress(900, idle=False)})
+    assert emitted(task) == []
+    task.hear({other: Progress(1_500, idle=False)})
+    assert emitted(task) == [(0, 1)]
+
+
+def test_partition_of_a_keyed_source_that_is_not_idle_waits_for_itself_alone() -> None:
+    task, other = keyed_task()
+    feed(task, FIRST, 200)
+    task.hear({other: Progress(9_000, idle=False)})
+    task.tick(100.0, [FIRST])
+    task.tick(129.0, [FIRST])
+    assert emitted(task) == []
+    task.tick(130.0, [FIRST])
+    assert emitted(task) == [(0, 1)]
+
+
+def test_reader_that_was_last_heard_of_while_it_read_holds_idle_partitions_for_ever() -> None:
+    task, other = keyed_task()
+    feed(task, FIRST, 200, 800)
+    task.hear({other: Progress(900, idle=False)})
+    fall_idle(task)
+    task.tick(10_000.0, [FIRST])
+    assert emitted(task) == []
+    assert task.watermark == 900
+
+
+def test_reader_that_nobody_has_heard_of_holds_idle_partitions() -> None:
+    task, other = keyed_task()
+    feed(task, FIRST, 200, 800)
+    fall_idle(task)
+    assert task.watermark == 800
+    task.hear({other: Progress(900, idle=False)})
+    assert task.watermark == 900
+
+
+def test_where_all_partitions_of_a_keyed_source_are_idle_the_largest_watermark_counts() -> None:
+    task, other = keyed_task()
+    feed(task, FIRST, 200)
+    fall_idle(task)
+    task.hear({other: Progress(5_000, idle=True)})
+    assert emitted(task) == [(0, 1)]
+    assert task.watermark == 5_000
+
+
+def test_task_takes_neither_its_own_word_nor_that_of_another_stage_for_a_peers() -> None:
+    task, _ = keyed_task()
+    feed(task, FIRST, 200)
+    fall_idle(task)
+    task.hear({task.spec.id: Progress(9_000, idle=False), TaskId("other-0", 1): Progress(9_000, idle=False)})
+    assert task.watermark == 200
+
+
+def test_idle_partition_of_a_keyed_source_does_not_go_back_over_a_restart() -> None:
+    store = MemoryStore()
+    task, other = keyed_task(store=store)
+    feed(task, FIRST, 200)
+    fall_idle(task)
+    task.hear({other: Progress(1_500, idle=False)})
+    assert emitted(task) == [(0, 1)]
+    store.apply(cut_changes(task), 1)
+    again, _ = keyed_task(store=store)
+    assert again.watermark == 1_500
+    again.hear({other: Progress(9_000, idle=False)})
+    assert again.watermark == 1_500, "not idle until its reader has found that out"
+    feed(again, FIRST, 300, 1_600)
+    assert emitted(again) == []
+    assert again.counters["windows"].late_after_idle == 1
+    feed(again, FIRST, 2_100)
+    assert emitted(again) == [(1_000, 1)]
+
+
+def test_task_of_a_keyed_source_tells_with_a_commit_what_has_changed() -> None:
+    task, _ = keyed_task()
+    assert told(task) == (task.spec.id, Progress(START, idle=False))
+    feed(task, FIRST, 200, 700)
+    assert told(task) == (task.spec.id, Progress(700, idle=False))
+    feed(task, FIRST, 600)
+    assert told(task) is None
+    fall_idle(task)
+    assert told(task) == (task.spec.id, Progress(700, idle=True))
+    task.wake()
+    assert told(task) == (task.spec.id, Progress(700, idle=False))
+    task.end_input(FIRST)
+    assert told(task) == (task.spec.id, Progress(END, idle=False))
+
+
+def told(task: Task) -> tuple[TaskId, Progress] | None:
+    cut = task.cut()
+    if cut is None or cut.watermark is None:
+        return None
+    key, value = cut.watermark
+    return decode_progress(key, value or b"")
+
+
+def test_task_that_goes_on_with_others_makes_the_stages_behind_wait_for_its_results() -> None:
+    task, other = keyed_task(SQL + "CREATE TABLE sums AS SELECT n, COUNT(*) AS c FROM windows GROUP BY n EMIT CHANGES;")
+    feed(task, FIRST, 200)
+    fall_idle(task)
+    assert said_to_others(task)[0] == [(200, False)]
+    task.hear({other: Progress(1_500, idle=False)})
+    assert said_to_others(task)[0] == [(1_500, False)]
 
 
 def test_nothing_to_commit_makes_no_cut() -> None:
