@@ -317,7 +317,8 @@ def _missing(spec: TopicSpec) -> list[TopicProblem]:
 
 def _differing(spec: TopicSpec, state: TopicState) -> list[TopicProblem]:
     found = []
-    if spec.exact and spec.partitions is not None and spec.partitions != state.partitions:
+    has_grown = spec.kind is TopicKind.SOURCE and state.partitions > (spec.partitions or 0)
+    if spec.exact and spec.partitions is not None and spec.partitions != state.partitions and not has_grown:
         message = f"topic {spec.name!r} has {state.partitions} partitions, the app needs {spec.partitions}"
         if spec.kind is TopicKind.CHANGELOG:
             hint = "the state was made with another parallelism, or a source grouped by its KEY had other partitions; "

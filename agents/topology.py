@@ -33,7 +33,8 @@ class TopicSpec:
     config: Mapping[str, str]
     """Topic configuration that Headrace creates it with, and that it needs where the topic exists."""
     exact: bool = True
-    """An existing topic must have just so many partitions; sources, and sinks that declare none, may have others."""
+    """An existing topic must have just so many partitions, a source at least as many; false for a sink that declares
+    none."""
 
     @property
     def internal(self) -> bool:
@@ -154,7 +155,7 @@ def build_topology(
             case SourceInput(source=source):
                 count = partitions[topic]
                 declared = source.partitions if source.partitions is not None else None
-                topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {}, exact=False)
+                topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {})
             case ExchangeInput():
                 count = parallelism
                 config = {**_UNLIMITED, **_LARGE_RECORDS}

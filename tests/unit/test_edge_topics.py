@@ -44,6 +44,12 @@ def test_other_config_is_fatal_for_internal_topics_only() -> None:
         assert "cleanup.policy = delete" in problem.message
 
 
+def test_source_may_have_more_partitions_than_declared_but_not_fewer() -> None:
+    assert problems([spec(TopicKind.SOURCE)], state(partitions=5)) == []
+    (problem,) = problems([spec(TopicKind.SOURCE)], state(partitions=3))
+    assert problem.message == "topic 't' has 3 partitions, the app needs 4"
+
+
 def test_source_takes_any_number_of_partitions_unless_declared() -> None:
     assert problems([spec(TopicKind.SOURCE, partitions=None)], state(partitions=7)) == []
 
