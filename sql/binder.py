@@ -4,46 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from headrace.sql import expressions as e
 from headrace.sql import options as o
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.binding import Scope
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.operations import cast, coerce
+from headrace.sql.relations import Relation, Relations, name_key, renamed
 from headrace.sql.runtime.time_format import TimeFormat
-from headrace.sql.selects import bind_select, is_grouped
+from headrace.sql.selects import groups_inside
 
 RESULT = "result"
 """The name of the sink of a bare SELECT: the terminal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A name that queries can read or write: a declared source, or a query's rows."""
-
-    name: str
-    kind: s.RelationKind
-    declared: s.CreateRelation | None
-    node: p.Node | None
-    """What a query that reads it gets; None for a table with a primary key."""
-    sink: p.Sink | None
-    quoted: frozenset[str]
 
 
 class Binder:
     """Binds the statements of one app in order."""
 
     def __init__(self, defaults: Mapping[str, str]) -> None:
-        self._relations: dict[str, Relation] = {}
+        self._relations = Relations()
         self._settings: dict[str, str] = dict(defaults)
         self._set: dict[str, str] = {}
         self._queries: list[p.Query] = []
         self._explained: list[p.Query] = []
-        self._read: set[str] = set()
+        self._views: list[tuple[str, p.Node]] = []
 
     def bind(self, statements: tuple[s.Statement, ...]) -> p.LogicalPlan:
         """The logical plan; SqlError with every statement's problems."""
@@ -56,7 +43,7 @@ class Binder:
         problems.extend(self._unused_options())
         if problems:
             raise SqlError(problems)
-        return p.LogicalPlan(tuple(self._queries), tuple(self._explained), tuple(self._set.items()))
+        return p.LogicalPlan(tuple(self._queries), tuple(self._explained), tuple(self._views), tuple(self._set.items()))
 
     def _bind_statement(self, statement: s.Statement) -> None:
         match statement:
@@ -64,43 +51,30 @@ class Binder:
                 self._declare(statement)
             case s.CreateAs():
                 self._create_as(statement)
+            case s.CreateView():
+                self._create_view(statement)
             case s.InsertInto():
                 self._insert_into(statement)
             case s.Query():
-                node, _ = self._bind_select(statement.query, self._settings)
+                node = self._relations.bind(statement.query, self._settings).node
                 sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
                 self._add_query(RESULT, node, sink, self._settings)
             case s.SetOption():
                 self._set_option(statement.option)
             case s.Explain():
-                node, _ = self._bind_select(statement.query, self._settings)
+                node = self._relations.bind(statement.query, self._settings).node
                 sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
                 self._explained.append(_query(RESULT, node, sink, self._settings))
 
     def _unused_options(self) -> Iterator[Problem]:
         """Options for writing on declarations that no query writes: they would do nothing."""
-        for relation in self._relations.values():
+        for relation in self._relations:
             if relation.declared is None or relation.sink is not None:
                 continue
             for option in relation.declared.options:
                 key = o.canonical(option, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
                 if key not in o.SOURCE_OPTIONS:
                     yield Problem(f"`{option.key}` is for a sink, and no query writes `{relation.name}`", option.span)
-
-    # Names
-
-    def _new_name(self, name: s.Identifier) -> str:
-        key = _key(name)
-        if key in self._relations:
-            raise sql_error(f"`{name.text}` exists already", name.span)
-        return key
-
-    def _relation(self, name: s.Identifier) -> Relation:
-        found = self._relations.get(_key(name))
-        if found is None:
-            hint = did_you_mean(name.text, (relation.name for relation in self._relations.values()))
-            raise sql_error(f"stream or table `{name.text}` does not exist", name.span, hint)
-        return found
 
     def _set_option(self, option: s.Option) -> None:
         key = o.canonical(option, o.SETTINGS, "setting")
@@ -110,7 +84,7 @@ class Binder:
     # Declarations
 
     def _declare(self, statement: s.CreateRelation) -> None:
-        key = self._new_name(statement.name)
+        key = self._relations.new_name(statement.name)
         options = o.Options(statement.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         if not statement.columns:
             raise sql_error(
@@ -148,7 +122,7 @@ class Binder:
         )
         topic = options.text("topic") or statement.name.text.lower()
         _check_topic_name(topic, options.entry("topic").value_span if "topic" in options else statement.name.span)
-        for relation in self._relations.values():
+        for relation in self._relations:
             if isinstance(relation.node, p.Scan) and relation.node.source.topic == topic:
                 raise sql_error(f"topic `{topic}` is declared already, as `{relation.name}`", statement.name.span)
             if relation.sink is not None and relation.sink.topic == topic:
@@ -172,10 +146,11 @@ class Binder:
     # Queries
 
     def _create_as(self, statement: s.CreateAs) -> None:
-        key = self._new_name(statement.name)
+        key = self._relations.new_name(statement.name)
         options = o.Options(statement.options, o.SINK_OPTIONS, "option")
         settings = self._with(options)
-        node, quoted = self._bind_select(statement.query, settings)
+        rows = self._relations.bind(statement.query, settings)
+        node = rows.node
         _check_emission(options, statement.query, node)
         name = statement.name.text
         grouped = p.aggregate_of(node) is not None
@@ -183,11 +158,20 @@ class Binder:
         sink = _sink(name, name.lower(), kind, node, options)
         self._check_topic(sink, statement.name.span)
         self._add_query(name, node, sink, settings)
-        self._relations[key] = Relation(name, kind, None, node, sink, quoted)
+        self._relations[key] = Relation(name, kind, None, node, sink, rows.quoted)
+
+    def _create_view(self, statement: s.CreateView) -> None:
+        key = self._relations.new_name(statement.name)
+        rows = renamed(self._relations.bind(statement.query, self._settings), statement.columns)
+        name = statement.name.text
+        self._views.append((name, rows.node))
+        self._relations[key] = Relation(name, s.RelationKind.STREAM, None, rows.node, None, rows.quoted)
 
     def _insert_into(self, statement: s.InsertInto) -> None:
-        target = self._relation(statement.target)
-        if _key(statement.target) in self._read:
+        target = self._relations.find(statement.target)
+        if target.is_view:
+            raise sql_error(f"`{target.name}` is a view: nothing can be written into it", statement.target.span)
+        if self._relations.is_read(statement.target):
             raise sql_error(
                 f"`{target.name}` is read by a query above", statement.target.span, "write it before it is read"
             )
@@ -204,9 +188,9 @@ class Binder:
             wanted = [(c.name.text, c.type, c.not_null) for c in declared.columns]
             options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         settings = self._with(options)
-        node, _ = self._bind_select(statement.query, settings)
+        node = self._relations.bind(statement.query, settings).node
         _check_emission(options, statement.query, node)
-        if _key(statement.target) in self._read:
+        if self._relations.is_read(statement.target):
             raise sql_error("a query cannot write what it reads", statement.span)
         node = _as_declared(node, wanted, statement)
         kind = target.kind
@@ -219,7 +203,7 @@ class Binder:
             self._check_topic(sink, statement.target.span)
         self._add_query(target.name, node, sink, settings)
         reader = node if target.sink is None else None
-        self._relations[_key(statement.target)] = replace(target, node=reader, sink=sink)
+        self._relations[name_key(statement.target)] = replace(target, node=reader, sink=sink)
 
     def _with(self, options: o.Options) -> dict[str, str]:
         """Settings as a query sees them: WITH before SET before the app's defaults."""
@@ -228,7 +212,7 @@ class Binder:
 
     def _check_topic(self, sink: p.Sink, span: Span) -> None:
         _check_topic_name(sink.topic, span)
-        for relation in self._relations.values():
+        for relation in self._relations:
             if relation.sink is not None and relation.sink.topic == sink.topic:
                 raise sql_error(f"topic `{sink.topic}` is the sink of `{relation.name}`", span)
             reads = isinstance(relation.node, p.Scan) and relation.node.source.topic == sink.topic
@@ -242,23 +226,6 @@ class Binder:
             unique, ordinal = f"{name}_{ordinal}", ordinal + 1
         self._queries.append(_query(unique, node, sink, settings))
 
-    def _bind_select(self, select: s.Select, settings: Mapping[str, str]) -> tuple[p.Node, frozenset[str]]:
-        relation = self._relation(select.source.name)
-        node = self._readable(relation, select.source)
-        self._read.add(_key(select.source.name))
-        alias = select.source.alias
-        scope = Scope(node.columns, (alias.text if alias else relation.name,), relation.quoted)
-        return bind_select(select, node, scope, settings, relation.quoted)
-
-    def _readable(self, relation: Relation, reference: s.TableReference) -> p.Node:
-        if relation.node is not None:
-            return relation.node
-        if relation.sink is not None:
-            raise sql_error(
-                f"reading `{relation.name}`, which several queries write, is not supported yet", reference.span
-            )
-        raise sql_error("reading a table with a primary key is not supported yet", reference.span)
-
 
 def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:
     """Options of the query's own that do not go with it. What was SET is for the queries that it fits."""
@@ -266,7 +233,7 @@ def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:
         raise sql_error("`changes` does not go with EMIT EVERY", options.entry("changes").span)
     if "ttl" not in options:
         return
-    aggregate = p.aggregate_of(node) if is_grouped(select) else None
+    aggregate = p.aggregate_of(node) if groups_inside(select) else None
     span = options.entry("ttl").span
     if aggregate is None:
         raise sql_error("`ttl` needs GROUP BY: a query that does not group keeps no state", span)
@@ -282,10 +249,6 @@ def _check_topic_name(topic: str, span: Span) -> None:
     """Kafka's rule for the names of topics."""
     if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", topic) or topic in (".", ".."):
         raise sql_error(f"`{topic}` cannot be a topic", span, "its name has letters, digits, `.`, `_` and `-`")
-
-
-def _key(name: s.Identifier) -> str:
-    return name.text if name.quoted else name.text.lower()
 
 
 def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:

@@ -43,7 +43,7 @@ class Scope:
 
     def check_qualifier(self, qualifier: s.Identifier) -> None:
         if not any(qualifier.matches(known) for known in self.qualifiers):
-            hint = did_you_mean(qualifier.text, self.qualifiers)
+            hint = did_you_mean(qualifier.text, self.qualifiers) or "the query in FROM has no alias"
             raise sql_error(f"`{qualifier.text}` is not a relation of this query", qualifier.span, hint)
 
 
@@ -297,11 +297,10 @@ def names_window(name: s.Name, scope: Scope) -> bool:
     if name.qualifier is not None or name.column.text.lower() not in WINDOW_NAMES:
         return False
     if any(name.column.matches(column.name) for column in scope.columns):
-        raise sql_error(
-            f"`{name.column.text}` is a column and also the window's",
-            name.span,
-            f"`{scope.qualifiers[0]}.{name.column.text}` is the column",
-        )
+        hint = "give the relation an alias, and the name its qualifier"
+        if scope.qualifiers:
+            hint = f"`{scope.qualifiers[0]}.{name.column.text}` is the column"
+        raise sql_error(f"`{name.column.text}` is a column and also the window's", name.span, hint)
     return True
 
 

@@ -6,7 +6,7 @@ plain call by name (sqlglot's own table of functions is empty), because the mean
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -159,16 +159,21 @@ class HeadraceParser(Parser):
             raise sql_error(
                 f"a statement cannot start with `{first.text}`",
                 token_span(first),
-                "Headrace reads CREATE STREAM, CREATE TABLE, INSERT INTO, SELECT, SET and EXPLAIN",
+                "Headrace reads CREATE STREAM, CREATE TABLE, CREATE VIEW, INSERT INTO, SELECT, SET and EXPLAIN",
             )
         if self._curr:
             self.raise_error("expected the end of the statement")
         return statement
 
-    def _parse_create_relation(self, first: Token) -> syntax.CreateRelation | syntax.CreateAs:
+    def _parse_create_relation(self, first: Token) -> syntax.CreateRelation | syntax.CreateAs | syntax.CreateView:
         if self._match(TokenType.OR) and self._match_text_seq("REPLACE"):
             raise sql_error("CREATE OR REPLACE is not supported yet", self._span_from(first))
+        temporary = self._match_text_seq("TEMPORARY")  # a view of Flink's always is
+        if self._match(TokenType.VIEW):
+            return self._parse_create_view(first)
         is_view = bool(self._match_text_seq("MATERIALIZED", "VIEW"))  # RisingWave's CREATE TABLE … AS
+        if temporary:
+            self.raise_error("expected VIEW after CREATE TEMPORARY")
         if self._match_text_seq("STREAM"):
             kind = syntax.RelationKind.STREAM
         elif is_view or self._match(TokenType.TABLE):
@@ -179,7 +184,7 @@ class HeadraceParser(Parser):
             raise sql_error(
                 f"CREATE {self._curr.text.upper()} is not supported yet",
                 token_span(self._curr),
-                "CREATE STREAM and CREATE TABLE are",
+                "CREATE STREAM, CREATE TABLE and CREATE VIEW are",
             )
         if self._match_text_seq("IF", "NOT", "EXISTS"):
             raise sql_error("IF NOT EXISTS is not supported: an app names each relation once", self._span_from(first))
@@ -221,6 +226,15 @@ class HeadraceParser(Parser):
         return syntax.CreateRelation(
             kind, name, tuple(columns), primary_key, watermark, options, self._span_from(first)
         )
+
+    def _parse_create_view(self, first: Token) -> syntax.CreateView:
+        name = self._identifier("a name")
+        columns = self._parse_names() if self._match(TokenType.L_PAREN, advance=False) else []
+        if self._match(TokenType.WITH, advance=False):
+            raise sql_error("a view has no options: it has no topic", token_span(self._curr))
+        if not self._match(TokenType.ALIAS):
+            raise self._expected("AS and the query of the view")
+        return syntax.CreateView(name, tuple(columns), self._parse_query(), self._span_from(first))
 
     def _parse_column_definition(self) -> tuple[syntax.ColumnDefinition, bool]:
         first = self._curr
@@ -317,17 +331,45 @@ class HeadraceParser(Parser):
     # Queries
 
     def _parse_query(self) -> syntax.Select:
+        """SELECT, perhaps in parentheses, perhaps behind WITH."""
         first = self._curr
-        if self._match(TokenType.WITH, advance=False):
-            raise sql_error("WITH (a common table expression) is not supported yet", token_span(first))
-        if self._match(TokenType.L_PAREN, advance=False):
-            raise sql_error("a query in parentheses is not supported yet", token_span(first))
+        if self._match(TokenType.L_PAREN):
+            query = self._parse_query()
+            self._expect(TokenType.R_PAREN, "`)`")
+            self._refuse_set_operation()
+            return query
+        commons = tuple(self._parse_commons()) if self._match(TokenType.WITH) else ()
         parsed = self._parse_query_modifiers(self._parse_select())
         if parsed is None:
             raise self._expected("SELECT")
-        if self._curr and not parsed.args.get("from_"):  # what stopped the reading, not that FROM is missing
+        closed = self._match(TokenType.R_PAREN, advance=False)
+        if self._curr and not closed and not parsed.args.get("from_"):  # what stopped the reading, not that FROM misses
             self.raise_error("expected the end of the statement")
-        return tree.convert_select(parsed, self._span_from(first))
+        return tree.convert_select(parsed, commons, self._span_from(first))
+
+    def _parse_commons(self) -> Iterator[syntax.CommonTable]:
+        if self._match(TokenType.RECURSIVE, advance=False):
+            raise sql_error("WITH RECURSIVE is not supported yet", token_span(self._curr))
+        while True:
+            name = self._identifier("the name of a query")
+            columns = self._parse_names() if self._match(TokenType.L_PAREN, advance=False) else []
+            if not self._match(TokenType.ALIAS):
+                raise self._expected("AS and a query")
+            self._expect(TokenType.L_PAREN, "`(`")
+            query = self._parse_query()
+            self._expect(TokenType.R_PAREN, "`)`")
+            yield syntax.CommonTable(name, tuple(columns), query)
+            if not self._match(TokenType.COMMA):
+                return
+
+    def _parse_with(self, skip_with_token: bool = False) -> exp.With | None:  # noqa: FBT001, FBT002 (sqlglot's signature)
+        if not skip_with_token and self._match(TokenType.WITH, advance=False):
+            raise sql_error("WITH in an expression is not supported yet", token_span(self._curr))
+        return super()._parse_with(skip_with_token)
+
+    def _refuse_set_operation(self) -> None:
+        if self._curr and self._curr.token_type in self.SET_OPERATIONS:
+            raise sql_error(f"{self._curr.text.upper()} is not supported yet", token_span(self._curr))
 
     def _parse_emit(self) -> exp.Expr:
         token = self._curr
@@ -415,7 +457,10 @@ class HeadraceParser(Parser):
         )
 
     def _parse_table(self, *arguments: Any, **options: Any) -> exp.Expr | None:
-        """FROM: Flink's `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), size))` and RisingWave's `TUMBLE(t, c, size)`."""
+        """FROM: a query in parentheses, or a window function.
+
+        Flink's is `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), size))`, RisingWave's `TUMBLE(t, c, size)`.
+        """
         first = self._curr
         if self._match(TokenType.TABLE):
             self._expect(TokenType.L_PAREN, "`(`")
@@ -423,9 +468,11 @@ class HeadraceParser(Parser):
             self._expect(TokenType.R_PAREN, "`)`")
         elif first and first.text.upper() in _WINDOW_FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
             parsed = self._parse_window_function(first)
+        elif self._match(TokenType.L_PAREN):
+            parsed = exp.Table(this=tree.holder((self._parse_query(), None)))
+            self._expect(TokenType.R_PAREN, "`)`")
         else:
-            table = super()._parse_table(*arguments, **options)
-            return _placed(table, first) if isinstance(table, exp.Subquery) else table
+            return super()._parse_table(*arguments, **options)
         parsed.set("alias", self._parse_table_alias())
         return parsed
 

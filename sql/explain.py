@@ -93,6 +93,11 @@ def explain_logical(plan: p.LogicalPlan) -> str:
     """Each query: its sink, then its plan, the source last."""
     lines: list[str] = []
     names: dict[int, str] = {}
+    for name, node in plan.views:
+        lines.append(f"View {name}")
+        _logical(node, 1, lines, names, top=True)
+        names.setdefault(id(node), name)
+        lines.append("")
     for query in (*plan.queries, *plan.explained):
         lines.append(f"Query {query.name} → {query.sink.kind} {query.sink.topic}")
         _logical(query.node, 1, lines, names, top=True)

@@ -214,5 +214,7 @@ class LogicalPlan:
     queries: tuple[Query, ...]
     explained: tuple[Query, ...]
     """Queries under EXPLAIN: planned to be shown, not run."""
+    views: tuple[tuple[str, Node], ...]
+    """Names of rows without a sink."""
     settings: tuple[tuple[str, str], ...]
     """What SET changed."""

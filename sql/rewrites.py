@@ -57,7 +57,8 @@ def rewrite(plan: p.LogicalPlan) -> p.LogicalPlan:
 
     queries = tuple(replace(query, node=visit(query.node)) for query in plan.queries)
     explained = tuple(replace(query, node=visit(query.node)) for query in plan.explained)
-    return replace(plan, queries=queries, explained=explained)
+    views = tuple((name, done[id(node)]) for name, node in plan.views if id(node) in done)
+    return replace(plan, queries=queries, explained=explained, views=views)
 
 
 def _not_null(predicate: e.Expr) -> list[str]:

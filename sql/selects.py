@@ -50,6 +50,14 @@ def is_grouped(select: s.Select) -> bool:
     )
 
 
+def groups_inside(select: s.Select) -> bool:
+    """Whether a query, or one of those inside of it, groups its rows."""
+    inner = [common.query for common in select.commons]
+    if isinstance(select.source.relation, s.Select):
+        inner.append(select.source.relation)
+    return is_grouped(select) or any(map(groups_inside, inner))
+
+
 def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> tuple[tuple[str, e.Expr], ...]:
     """Output names and expressions; stars expanded."""
     items: list[tuple[str, e.Expr, Span]] = []

@@ -229,12 +229,23 @@ Expression = (
 
 @dataclass(frozen=True, slots=True)
 class TableReference:
-    """FROM: a relation by name, perhaps through a window function of Flink or RisingWave."""
+    """FROM: a relation by name, perhaps through a window function of Flink or RisingWave; or a query."""
 
-    name: Identifier
+    relation: Identifier | Select
     alias: Identifier | None
+    columns: tuple[Identifier, ...]
+    """Other names for the columns: `t (a, b)`. Empty: they keep theirs."""
     window: WindowClause | None
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CommonTable:
+    """`WITH name (columns) AS (SELECT …)`."""
+
+    name: Identifier
+    columns: tuple[Identifier, ...]
+    query: Select
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +257,7 @@ class SelectItem:
 
 @dataclass(frozen=True, slots=True)
 class Select:
+    commons: tuple[CommonTable, ...]
     items: tuple[SelectItem, ...]
     source: TableReference
     where: Expression | None
@@ -317,6 +329,16 @@ class CreateAs:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateView:
+    """A query by name, without a sink."""
+
+    name: Identifier
+    columns: tuple[Identifier, ...]
+    query: Select
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class InsertInto:
     target: Identifier
     columns: tuple[Identifier, ...] | None
@@ -344,4 +366,4 @@ class Explain:
     span: Span
 
 
-Statement = CreateRelation | CreateAs | InsertInto | Query | SetOption | Explain
+Statement = CreateRelation | CreateAs | CreateView | InsertInto | Query | SetOption | Explain

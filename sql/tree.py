@@ -408,7 +408,7 @@ _CLAUSE_NAMES = {
 }
 
 
-def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
+def convert_select(node: exp.Expr | None, commons: tuple[syntax.CommonTable, ...], around: Span) -> syntax.Select:
     """A parsed SELECT as Headrace syntax; each clause consumed or refused by name."""
     if isinstance(node, exp.SetOperation):
         raise sql_error(f"{type(node).__name__.upper()} is not supported yet", around)
@@ -425,6 +425,7 @@ def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
     emit = node.args.get(EMIT_ARG)
     where, having = node.args.get("where"), node.args.get("having")
     return syntax.Select(
+        commons=commons,
         items=tuple(_select_item(item, around) for item in node.expressions),
         source=_table(source.this, around),
         where=convert_expression(where.this, around) if where is not None else None,
@@ -482,22 +483,31 @@ def _group_by(node: exp.Expr | None, around: Span) -> tuple[syntax.Expression, .
 
 def _table(node: exp.Expr, around: Span) -> syntax.TableReference:
     span = span_of(node, around)
-    if isinstance(node, exp.Subquery):
-        raise sql_error("FROM (subquery) is not supported yet", span)
     if not isinstance(node, exp.Table):
-        raise sql_error("FROM takes the name of a stream or table", span)
+        raise sql_error("FROM takes the name of a stream or table, or a query in parentheses", span)
     for argument, value in node.args.items():
         if value and argument not in ("this", "alias"):
             what = _CLAUSE_NAMES.get(argument, argument.strip("_").upper())
             raise sql_error(f"{what} is not supported yet", span)
-    alias = node.args.get("alias")
-    if alias is not None and alias.args.get("columns"):
-        raise sql_error("column names in a table alias are not supported yet", span)
-    alias_name = _identifier(alias.this, span) if alias is not None else None
+    alias, columns = convert_alias(node.args.get("alias"), span)
     inner = node.this
     if _HELD in inner.meta:
-        name, window = held(inner)
-        return syntax.TableReference(name, alias_name, window, window.span)
+        relation, window = held(inner)
+        return syntax.TableReference(relation, alias, columns, window, relation.span if window is None else window.span)
     if not isinstance(inner, exp.Identifier):
         raise sql_error(f"{inner.name.upper()} in FROM is not supported yet", span)
-    return syntax.TableReference(_identifier(inner, span), alias_name, None, span)
+    return syntax.TableReference(_identifier(inner, span), alias, columns, None, span)
+
+
+def convert_alias(
+    node: exp.Expr | None, around: Span
+) -> tuple[syntax.Identifier | None, tuple[syntax.Identifier, ...]]:
+    """`name (columns)` behind a relation, or before AS in WITH."""
+    if node is None:
+        return None, ()
+    columns: list[syntax.Identifier] = []
+    for column in node.args.get("columns") or ():
+        if not isinstance(column, exp.Identifier):
+            raise sql_error("a column name in an alias is a name alone", span_of(column, around))
+        columns.append(_identifier(column, around))
+    return (_identifier(node.this, around) if node.this is not None else None), tuple(columns)
