@@ -201,3 +201,15 @@ def test_key_column_that_is_called_as_the_window_is_not_taken_for_it(mode: str) 
     rows = [{"window_start": 7, "at": 1}, {"window_start": 8, "at": 2}]
     final = app.local({"s": rows}, mode=mode).final("t")
     assert final == {(7, 0, 60_000): {"w": 7, "n": 1}, (8, 0, 60_000): {"w": 8, "n": 1}}
+
+
+@pytest.mark.xfail(reason="windows of the second query close before its rows come", strict=False)
+@pytest.mark.parametrize("mode", Mode)
+def test_rows_that_come_at_the_end_of_a_run_come_for_windows_of_any_time(mode: Mode) -> None:
+    sql = (
+        f"{SOURCE} CREATE TABLE a AS SELECT k, COUNT(*) AS c FROM events GROUP BY k EMIT FINAL;"
+        "CREATE TABLE b AS SELECT c, COUNT(*) AS groups FROM a GROUP BY c WINDOW TUMBLING (SIZE 1 SECOND) EMIT FINAL;"
+    )
+    result = local(sql, [{"k": "a", "at": 100}, {"k": "b", "at": 1_200}, {"k": "c", "at": 9_000}], mode)
+    assert result.counts.late_after_idle == 0
+    assert sorted(key[1] for key in result.final("b")) == [0, 1_000, 9_000]
