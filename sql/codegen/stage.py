@@ -319,6 +319,9 @@ class _StageWriter:
                 case ph.AggregateOp(emission=ph.Emission.FINAL):
                     with function.block("if watermark == END and not task.finished:"):
                         function.line(f"finish_{operator.number}(task)")
+                        # its rows come now, whatever their event time: nothing above it has moved on before
+                        self._advance_operators(function, operator.consumers, behind)
+                    continue
                 case ph.AggregateOp(emission=ph.Emission.INTERVAL):
                     with function.block("if watermark == END and not task.finished:"):
                         function.line(f"release_{operator.number}(task, END)")

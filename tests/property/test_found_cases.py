@@ -203,7 +203,6 @@ def test_key_column_that_is_called_as_the_window_is_not_taken_for_it(mode: str) 
     assert final == {(7, 0, 60_000): {"w": 7, "n": 1}, (8, 0, 60_000): {"w": 8, "n": 1}}
 
 
-@pytest.mark.xfail(reason="windows of the second query close before its rows come", strict=False)
 @pytest.mark.parametrize("mode", Mode)
 def test_rows_that_come_at_the_end_of_a_run_come_for_windows_of_any_time(mode: Mode) -> None:
     sql = (
