@@ -208,6 +208,19 @@ def finite(value: float) -> float:
     return value if math.isfinite(value) else overflow("DOUBLE")
 
 
+def sum_double(values: list[float]) -> float | None:
+    """The sum, as exact as a DOUBLE can be, whatever the order; NULL over nothing."""
+    try:
+        return math.fsum(values) if values else None
+    except OverflowError:
+        overflow("DOUBLE")
+
+
+def mean_double(values: list[float]) -> float | None:
+    total = sum_double(values)
+    return None if total is None else total / len(values)
+
+
 def in_bigint(value: int) -> int:
     return value if BIGINT_MIN <= value <= BIGINT_MAX else overflow("BIGINT")
 
