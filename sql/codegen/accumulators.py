@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -30,29 +31,16 @@ class AccumulatorField:
     operand: Expr | None
 
 
-class Accumulators:
-    """The layout of an aggregation's state, the same for partial aggregates and for those that merge them."""
+class AccumulatorFields:
+    """The fields of a state `acc` that aggregate calls need, each once, and the calls' results over them."""
 
-    def __init__(self, operator: ph.AggregateOp, flags: int) -> None:
-        """`flags` is the number of sinks for which the state remembers whether the group's row is out.
-
-        A session remembers under which windows it is out: they change as it grows.
-        """
+    def __init__(self, calls: Iterable[AggregateCall], taken: set[str]) -> None:
+        """`taken` are names that no field may have; those of the fields are among them afterwards."""
         self.fields: list[AccumulatorField] = []
         self._by_key: dict[tuple[str, Expr | None], AccumulatorField] = {}
-        taken: set[str] = {"time", "start", "last", "changed", "held"}
-        for _, call in operator.calls:
+        for call in calls:
             for kind in call.function.accumulators(call.operand.type if call.operand is not None else None):
                 self._add(kind, call, taken)
-        self.is_session = isinstance(operator.window, Session)
-        self.has_time = not self.is_session and not (operator.final and operator.window is not None)
-        is_partial = operator.form is ph.Form.PARTIAL
-        defers = not is_partial and operator.emission in (ph.Emission.LATEST, ph.Emission.INTERVAL)
-        self.tells_changes = self.is_session and defers
-        self.holds = not is_partial and not self.is_session and operator.emission is ph.Emission.INTERVAL
-        self.flags = tuple(f"out_{index}" for index in range(flags))
-        self.key_type = _key_type(operator.keys)
-        self.struct = self._define()
 
     def _add(self, kind: str, call: AggregateCall, taken: set[str]) -> None:
         operand = call.operand
@@ -67,33 +55,22 @@ class Accumulators:
         self._by_key[kind, operand] = added
         self.fields.append(added)
 
-    def _define(self) -> type:
-        fields: list[tuple[str, Any, Any]] = []
+    def definitions(self) -> list[tuple[str, Any, Any]]:
+        """Name, type and initial value of each field."""
+        definitions: list[tuple[str, Any, Any]] = []
         for item in self.fields:
             type_, initial = _storage(item.kind, item.operand.type if item.operand is not None else None)
-            fields.append((item.name, type_, initial))
-        if self.has_time:
-            fields.append(("time", int, -(2**63)))
-        if self.is_session:
-            fields += [("start", int, 0), ("last", int, 0)]
-            fields += [(flag, list[tuple[int, int]], msgspec.field(default_factory=list)) for flag in self.flags]
-            fields += [("changed", bool, True)] if self.tells_changes else []
-        else:
-            fields += [(flag, bool, False) for flag in self.flags]
-        if self.holds:
-            fields.append(("held", int | None, None))
-        return msgspec.defstruct("Accumulators", fields, array_like=True, gc=False)
+            definitions.append((item.name, type_, initial))
+        return definitions
 
-    def codec(self) -> AccumulatorCodec:
+    def totals(self) -> tuple[str, ...]:
+        """Fields of integer sums, which are exact without bound."""
         integers = (Kind.INT, Kind.BIGINT)
-        totals = tuple(
+        return tuple(
             item.name
             for item in self.fields
             if item.kind == "sum" and item.operand is not None and item.operand.type.kind in integers
         )
-        if self.is_session:
-            return SessionCodec(self.struct, self.key_type, totals)
-        return AccumulatorCodec(self.struct, self.key_type, totals, self.flags)
 
     def field(self, kind: str, operand: Expr | None) -> AccumulatorField | None:
         if kind == "count" and operand is not None and not operand.nullable:
@@ -128,6 +105,45 @@ class Accumulators:
             assert count is not None
             return f"(None if acc.{count.name} == 0 else {code})"
         return code
+
+
+class Accumulators(AccumulatorFields):
+    """The layout of an aggregation's state, the same for partial aggregates and for those that merge them."""
+
+    def __init__(self, operator: ph.AggregateOp, flags: int) -> None:
+        """`flags` is the number of sinks for which the state remembers whether the group's row is out.
+
+        A session remembers under which windows it is out: they change as it grows.
+        """
+        super().__init__((call for _, call in operator.calls), {"time", "start", "last", "changed", "held"})
+        self.is_session = isinstance(operator.window, Session)
+        self.has_time = not self.is_session and not (operator.final and operator.window is not None)
+        is_partial = operator.form is ph.Form.PARTIAL
+        defers = not is_partial and operator.emission in (ph.Emission.LATEST, ph.Emission.INTERVAL)
+        self.tells_changes = self.is_session and defers
+        self.holds = not is_partial and not self.is_session and operator.emission is ph.Emission.INTERVAL
+        self.flags = tuple(f"out_{index}" for index in range(flags))
+        self.key_type = key_type(operator.keys)
+        self.struct = self._define()
+
+    def _define(self) -> type:
+        fields = self.definitions()
+        if self.has_time:
+            fields.append(("time", int, -(2**63)))
+        if self.is_session:
+            fields += [("start", int, 0), ("last", int, 0)]
+            fields += [(flag, list[tuple[int, int]], msgspec.field(default_factory=list)) for flag in self.flags]
+            fields += [("changed", bool, True)] if self.tells_changes else []
+        else:
+            fields += [(flag, bool, False) for flag in self.flags]
+        if self.holds:
+            fields.append(("held", int | None, None))
+        return msgspec.defstruct("Accumulators", fields, array_like=True, gc=False)
+
+    def codec(self) -> AccumulatorCodec:
+        if self.is_session:
+            return SessionCodec(self.struct, self.key_type, self.totals())
+        return AccumulatorCodec(self.struct, self.key_type, self.totals(), self.flags)
 
 
 def _storage(kind: str, operand: Type | None) -> tuple[Any, Any]:
@@ -167,7 +183,7 @@ def _mean(total: str, count: str, type_: Type, names: Names) -> str:
     return f"{names.bind('finite', values.finite)}({total} / {count})"
 
 
-def _key_type(keys: tuple[tuple[str, Expr], ...]) -> Any:
+def key_type(keys: Sequence[tuple[str, Expr]]) -> Any:
     """The type of grouping keys in memory: a single value as it is, else a tuple."""
     types = [PYTHON_TYPES[expr.type.kind] | None for _, expr in keys]
     return types[0] if len(types) == 1 else tuple[tuple(types)]  # type: ignore[misc]
