@@ -34,6 +34,8 @@ def safe_name(name: str, taken: set[str]) -> str:
     base = re.sub(r"\W", "_", name.lower(), flags=re.ASCII).strip("_") or "column"
     if base[0].isdigit() or _is_ours(base) or not base.isascii():
         base = f"c_{base}"
+    if base in taken and _is_ours(f"{base}_2"):
+        base = f"c_{base}"  # no number makes a name of it that is not ours
     candidate, ordinal = base, 2
     while candidate in taken or _is_ours(candidate):
         candidate, ordinal = f"{base}_{ordinal}", ordinal + 1

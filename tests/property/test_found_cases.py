@@ -60,6 +60,16 @@ def test_a_column_may_have_any_name_that_generated_code_uses(name: str, mode: Mo
         assert results(name, changes) == results("plain", changes)
 
 
+def test_two_columns_of_one_name_that_generated_code_numbers_are_told_apart() -> None:
+    source = 'CREATE STREAM events ("keys" INT, "KEYS" INT, "Keys" INT);'
+    (record,) = (
+        App(f'{source} SELECT "keys" + "KEYS" AS a, "Keys" AS b FROM events;')
+        .local(inputs={"events": [{"keys": 1, "KEYS": 2, "Keys": 4}]})
+        .records
+    )
+    assert record.value == {"a": 3, "b": 4}
+
+
 @pytest.mark.parametrize("keys", ["n % 2, k IS NULL", "k IS NULL, n % 2"])
 def test_keys_that_are_expressions_keep_their_values(keys: str) -> None:
     first, second = keys.split(", ")
