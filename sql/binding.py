@@ -29,6 +29,9 @@ class Scope:
     def resolve(self, name: s.Name) -> e.Column:
         """The column of a name; SqlError where there is none."""
         if name.qualifier is not None:
+            bound = self._window_bound(name.qualifier, name.column)
+            if bound is not None:
+                return bound
             self.check_qualifier(name.qualifier)
         found = [c for c in self.columns if name.column.matches(c.name)]
         exact = [c for c in found if c.name == name.column.text]
@@ -40,6 +43,19 @@ class Scope:
             hint = did_you_mean(name.column.text, (c.name for c in self.columns))
             raise sql_error(f"column `{name.column.text}` does not exist", name.span, hint)
         return found[0]
+
+    def _window_bound(self, window: s.Identifier, bound: s.Identifier) -> e.Column | None:
+        """`w.start` where `w` is a window among the columns (and no relation)."""
+        if any(window.matches(known) for known in self.qualifiers):
+            return None
+        name = s.Identifier(f"{window.text}.{bound.text}", window.quoted, bound.span)
+        return next((column for column in self.columns if name.matches(column.name)), None)
+
+    def bounds_of(self, window: s.Identifier) -> tuple[e.Column, ...]:
+        """Both columns of a window among the columns; none where the name is no window's."""
+        names = [s.Identifier(bound, False, window.span) for bound in ("start", "end")]
+        found = [self._window_bound(window, name) for name in names]
+        return tuple(column for column in found if column is not None)
 
     def check_qualifier(self, qualifier: s.Identifier) -> None:
         if not any(qualifier.matches(known) for known in self.qualifiers):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from headrace.sql import expressions as e
 from headrace.sql import plan as p
@@ -121,6 +122,8 @@ class _SelectGrouped:
         if any(isinstance(item.expression, s.Star) for item in select.items):
             star = next(item for item in select.items if isinstance(item.expression, s.Star))
             raise sql_error("* does not go with GROUP BY", star.span, "name the keys and the aggregates")
+        if clause is not None:
+            select = replace(select, items=tuple(_with_bounds(select.items, clause)))
         items = _select_items(select, self._scope, above)
         if window is not None:
             _check_key_names(select, items, {name for name, _ in keys})
@@ -151,9 +154,10 @@ class _SelectGrouped:
         rest: list[s.Expression] = []
         is_named = False
         for item in select.group_by or ():
+            meant = self._item_of(item)
             match item:
-                case s.WindowClause():
-                    found.append(item)
+                case _ if isinstance(meant, s.WindowClause):
+                    found.append(meant)
                 case s.Name() if found and names_window(item, self._scope):
                     is_named = True
                 case _:
@@ -239,6 +243,28 @@ class _SelectGrouped:
                 if candidate.alias is not None and item.column.matches(candidate.alias.text):
                     return candidate.expression
         return item
+
+
+def _with_bounds(items: tuple[s.SelectItem, ...], window: s.WindowClause) -> Iterator[s.SelectItem]:
+    """Arroyo's `TUMBLE(…) AS w` among the columns is the window of the query: two columns, `w.start` and `w.end`."""
+    for item in items:
+        if not isinstance(item.expression, s.WindowClause) or not _is_same(item.expression, window):
+            yield item
+            continue
+        name = item.alias.text if item.alias is not None else "window"
+        for call, bound in (("TUMBLE_START", "start"), ("TUMBLE_END", "end")):
+            expression = s.FunctionCall(call, (), False, False, item.span)
+            yield s.SelectItem(expression, s.Identifier(f"{name}.{bound}", False, item.span), item.span)
+
+
+def _is_same(one: s.WindowClause, other: s.WindowClause) -> bool:
+    """Whether two clauses are written alike."""
+
+    def shape(window: s.WindowClause) -> tuple[object, ...]:
+        zone = window.zone.value if window.zone is not None else None
+        return window.kind, window.size_ms, window.step_ms, window.offset_ms, window.grace_ms, zone
+
+    return one is other or shape(one) == shape(other)
 
 
 def _check_key_names(select: s.Select, items: tuple[tuple[str, e.Expr], ...], keys: set[str]) -> None:

@@ -17,7 +17,12 @@ _FINAL_ROWS = frozenset(("aggregates", "grouped_aggregates"))
 
 class Arroyo:
     name = "arroyo"
-    passing = frozenset(("aggregates", "cast_to_sink_type", "grouped_aggregates", "select_star"))
+    passing = frozenset(
+        (
+            *("aggregates", "cast_to_sink_type", "grouped_aggregates", "hourly_by_event_type"),
+            *("select_star", "session_window", "sliding_window_end", "tight_watermark"),
+        )
+    )
 
     def original(self, case: Case) -> str:
         return case.sql
