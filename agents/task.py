@@ -9,12 +9,12 @@ from math import inf
 
 import msgspec
 
+from headrace.agents.caches import Cache
 from headrace.agents.topology import TaskId, TaskSpec, Topology, dead_letter_topic, repartition_topic
 from headrace.sql.engine import CompiledStage, Placement
 from headrace.sql.physical import Mode
 from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
 from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
-from headrace.sql.runtime.state import Groups
 from headrace.sql.runtime.watermarks import END, START
 
 CHECKPOINT_KEY = b"\xffcheckpoint"
@@ -195,7 +195,7 @@ class Task:
         return waiting + sum(state.pending for state in execution.states)
 
     @property
-    def caches(self) -> Iterator[Groups]:
+    def caches(self) -> Iterator[Cache]:
         """Its cached state, for `trim_caches`."""
         for state in self._execution.states:
             yield from state.caches

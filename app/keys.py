@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.sql.plan import Query, aggregate_of, scan_of
+from headrace.sql.plan import Query, key_parts, scan_of
 from headrace.sql.types import Kind, Type
 
 _NUMBERS = (Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL, Kind.TIMESTAMP, Kind.BOOLEAN)
@@ -17,11 +17,11 @@ class KeyReader:
 
     def __init__(self, query: Query) -> None:
         self._is_json = query.sink.key_format == "json"
-        aggregate = aggregate_of(query.node)
+        parts = key_parts(query.node)
         types: list[Type]
-        if aggregate is not None:
-            types = [expr.type for _, expr in aggregate.keys]
-            self._is_json = self._is_json or len(types) != 1 or aggregate.window is not None
+        if parts is not None:
+            types = [type_ for _, type_ in parts]
+            self._is_json = self._is_json or len(types) != 1
         else:
             columns = [column for column in scan_of(query.node).source.columns if column.key]
             types = [column.column.type for column in columns]
@@ -30,7 +30,7 @@ class KeyReader:
         self._is_number = (
             len(types) == 1
             and types[0].kind in _NUMBERS
-            and not (types[0].kind is Kind.TIMESTAMP and formatted and aggregate is not None)
+            and not (types[0].kind is Kind.TIMESTAMP and formatted and parts is not None)
         )
 
     def read(self, key: bytes | None) -> Any:

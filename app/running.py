@@ -16,7 +16,7 @@ from headrace.app.run_progress import shown_progress
 from headrace.app.settings import Settings
 from headrace.app.supervisor import Ending, Supervisor, WorkerProcess
 from headrace.sql.binder import RESULT
-from headrace.sql.plan import aggregate_of
+from headrace.sql.plan import Aggregate, Node, walk
 from headrace.sql.runtime.records import TopicPartition
 from headrace.sql.syntax import Emit
 
@@ -66,13 +66,15 @@ def _check_runnable(app: App, ending: Ending) -> None:
             "name its sink: CREATE STREAM … AS SELECT …; `headrace local` runs it as it is",
         )
     for query in app.logical.queries:
-        aggregate = aggregate_of(query.node)
-        endless = ending is not Ending.WHEN_DONE and aggregate is not None and aggregate.window is None
-        if endless and aggregate is not None and aggregate.emit is Emit.FINAL:
+        if ending is not Ending.WHEN_DONE and any(map(_waits_for_the_end, walk(query.node))):
             raise InputError(
                 f"query `{query.name}` has EMIT FINAL and no window: it would write at the end of an endless run",
                 "EMIT CHANGES writes as it goes, a window closes, --until-end ends the run",
             )
+
+
+def _waits_for_the_end(node: Node) -> bool:
+    return isinstance(node, Aggregate) and node.window is None and node.emit is Emit.FINAL
 
 
 def with_parallelism(app: App, settings: Settings, cluster: Cluster) -> Settings:

@@ -24,7 +24,7 @@ from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
 from headrace.sql import options as o
-from headrace.sql.functions import aggregates, scalars
+from headrace.sql.functions import aggregates, scalars, windows
 from headrace.sql.operations import show_signature
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,7 +104,15 @@ REFUSED = (
     ("ORDER BY", "SELECT k FROM s ORDER BY k"),
     ("LIMIT", "SELECT k FROM s LIMIT 3"),
     ("OFFSET", "SELECT k FROM s OFFSET 3"),
-    ("OVER", "SELECT SUM(n) OVER (PARTITION BY k) AS total FROM s"),
+    ("OVER in another order than that of event time", "SELECT SUM(n) OVER (ORDER BY n) AS total FROM s"),
+    ("frames that look forward", "SELECT SUM(n) OVER (ORDER BY t ROWS 3 FOLLOWING) AS total FROM s"),
+    (
+        "OVER of an updating table",
+        "CREATE TABLE c AS SELECT k, MAX(t) AS t FROM s GROUP BY k; SELECT COUNT(*) OVER (ORDER BY t) FROM c",
+    ),
+    ("IGNORE NULLS", "SELECT LAG(n) IGNORE NULLS OVER (ORDER BY t) AS before FROM s"),
+    ("RANK in Top-N", "SELECT k FROM (SELECT k, RANK() OVER (ORDER BY n) AS r FROM s) WHERE r <= 3"),
+    ("ROW_NUMBER by any order, without a limit", "SELECT ROW_NUMBER() OVER (ORDER BY n) AS number FROM s"),
     ("QUALIFY", "SELECT k FROM s QUALIFY n = 1"),
     ("PARTITION BY", "SELECT k FROM s PARTITION BY k"),
     (
@@ -294,6 +302,11 @@ def aggregate_functions() -> str:
     return table(("function", "gives"), rows)
 
 
+def window_functions() -> str:
+    calls = ((f"{function.name}({', '.join(function.parameters)})", function.doc) for function in windows.FUNCTIONS)
+    return table(("function", "gives"), [(_code(call), doc) for call, doc in calls])
+
+
 def with_options() -> str:
     rows: list[tuple[str, ...]] = []
     for name in dict.fromkeys((*o.SOURCE_OPTIONS, *o.SINK_OPTIONS)):
@@ -366,6 +379,7 @@ def _default(value: Any) -> str:
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "scalar-functions": scalar_functions,
     "aggregate-functions": aggregate_functions,
+    "window-functions": window_functions,
     "with-options": with_options,
     "set-options": set_options,
     "types": types,

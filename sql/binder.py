@@ -13,7 +13,8 @@ from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.operations import cast, coerce
-from headrace.sql.relations import Relation, Relations, name_key, renamed
+from headrace.sql.overs import check_limited, over_span
+from headrace.sql.relations import Relation, Relations, Rows, name_key, renamed
 from headrace.sql.runtime.time_format import TimeFormat
 from headrace.sql.selects import groups_inside
 
@@ -56,14 +57,14 @@ class Binder:
             case s.InsertInto():
                 self._insert_into(statement)
             case s.Query():
-                node = self._relations.bind(statement.query, self._settings).node
-                sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
+                node = self._bound(statement.query, self._settings).node
+                sink = _terminal(node, statement.query)
                 self._add_query(RESULT, node, sink, self._settings)
             case s.SetOption():
                 self._set_option(statement.option)
             case s.Explain():
-                node = self._relations.bind(statement.query, self._settings).node
-                sink = _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"))
+                node = self._bound(statement.query, self._settings).node
+                sink = _terminal(node, statement.query)
                 self._explained.append(_query(RESULT, node, sink, self._settings))
 
     def _unused_options(self) -> Iterator[Problem]:
@@ -149,13 +150,12 @@ class Binder:
         key = self._relations.new_name(statement.name)
         options = o.Options(statement.options, o.SINK_OPTIONS, "option")
         settings = self._with(options)
-        rows = self._relations.bind(statement.query, settings)
+        rows = self._bound(statement.query, settings)
         node = rows.node
         _check_emission(options, statement.query, node)
         name = statement.name.text
-        grouped = p.aggregate_of(node) is not None
-        kind = statement.kind if grouped else s.RelationKind.STREAM  # a table without a key is a stream, as in Flink
-        sink = _sink(name, name.lower(), kind, node, options)
+        kind = statement.kind if _has_keys(node) else s.RelationKind.STREAM  # a table without a key, as in Flink
+        sink = _sink(name, name.lower(), kind, node, options, statement.query)
         self._check_topic(sink, statement.name.span)
         self._add_query(name, node, sink, settings)
         self._relations[key] = Relation(name, kind, None, node, sink, rows.quoted)
@@ -188,7 +188,7 @@ class Binder:
             wanted = [(c.name.text, c.type, c.not_null) for c in declared.columns]
             options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         settings = self._with(options)
-        node = self._relations.bind(statement.query, settings).node
+        node = self._bound(statement.query, settings).node
         _check_emission(options, statement.query, node)
         if self._relations.is_read(statement.target):
             raise sql_error("a query cannot write what it reads", statement.span)
@@ -196,14 +196,19 @@ class Binder:
         kind = target.kind
         if declared is not None and kind is s.RelationKind.TABLE and not declared.primary_key:
             kind = s.RelationKind.STREAM
-        if kind is s.RelationKind.TABLE and p.aggregate_of(node) is None:
+        if kind is s.RelationKind.TABLE and not _has_keys(node):
             raise sql_error(f"table `{target.name}` has a primary key, but the query does not group", statement.span)
-        sink = target.sink or _sink(target.name, target.name.lower(), kind, node, options)
+        sink = target.sink or _sink(target.name, target.name.lower(), kind, node, options, statement.query)
         if target.sink is None:
             self._check_topic(sink, statement.target.span)
         self._add_query(target.name, node, sink, settings)
         reader = node if target.sink is None else None
         self._relations[name_key(statement.target)] = replace(target, node=reader, sink=sink)
+
+    def _bound(self, select: s.Select, settings: Mapping[str, str]) -> Rows:
+        rows = self._relations.bind(select, settings)
+        check_limited(rows.node, over_span(select))
+        return rows
 
     def _with(self, options: o.Options) -> dict[str, str]:
         """Settings as a query sees them: WITH before SET before the app's defaults."""
@@ -227,6 +232,11 @@ class Binder:
         self._queries.append(_query(unique, node, sink, settings))
 
 
+def _has_keys(node: p.Node) -> bool:
+    """Whether the record key tells rows apart: those of one key replace each other."""
+    return isinstance(p.origin_of(node), (p.Aggregate, p.TopN))
+
+
 def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:
     """Options of the query's own that do not go with it. What was SET is for the queries that it fits."""
     if "changes" in options and select.emit is not None and select.emit.every_ms is not None:
@@ -235,6 +245,8 @@ def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:
         return
     aggregate = p.aggregate_of(node) if groups_inside(select) else None
     span = options.entry("ttl").span
+    if aggregate is None and isinstance(p.origin_of(node), (p.Over, p.TopN)):
+        raise sql_error("`ttl` is for GROUP BY alone so far: OVER keeps its partitions", span)
     if aggregate is None:
         raise sql_error("`ttl` needs GROUP BY: a query that does not group keeps no state", span)
     if aggregate.window is not None:
@@ -294,7 +306,11 @@ def _query(name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str]) -
     return p.Query(name, node, sink, on_error, p.Late(settings.get("late", p.Late.DEAD_LETTER)))
 
 
-def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.Options) -> p.Sink:
+def _terminal(node: p.Node, query: s.Select) -> p.Sink:
+    return _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"), query)
+
+
+def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.Options, query: s.Select) -> p.Sink:
     text = options.text("timestamp_format")
     if text is not None:
         try:
@@ -312,24 +328,33 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
         options.number("partitions"),
         options.number("replicas"),
         retention_ms,
-        _key_columns(node),
+        _key_columns(node, query.span),
         options.word("key_format") or "kafka",
         options.word("key_in_value") != "false",
         text,
     )
 
 
-def _key_columns(node: p.Node) -> tuple[str, ...] | None:
-    """Names of the record key's parts: a key's output name where it is selected, else its name in GROUP BY."""
-    aggregate = p.aggregate_of(node)
-    if aggregate is None:
+def _key_columns(node: p.Node, span: Span) -> tuple[str, ...] | None:
+    """Names of the record key's parts: a key's output name where it is selected, else its name below."""
+    parts = p.key_parts(node)
+    if parts is None:
         return None
-    window = (p.WINDOW_START, p.WINDOW_END) if aggregate.window else ()
-    return tuple(_output_name(node, name) for name, _ in aggregate.keys) + window
+    origin = p.origin_of(node)
+    while isinstance(origin, p.Over) and not p.is_rekeyed(origin):
+        origin = p.origin_of(origin.input)
+    fixed = (p.WINDOW_START, p.WINDOW_END) if isinstance(origin, p.Aggregate) else ()
+    names = tuple(name if name in fixed else _output_name(node, name) for name, _ in parts)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise sql_error(f"two parts of the record key would be called `{twice}`", span, "give one an alias with AS")
+    return names
 
 
 def _output_name(node: p.Node, key: str) -> str:
     if isinstance(node, p.Filter):
+        return _output_name(node.input, key)
+    if isinstance(node, p.Over) and not p.is_rekeyed(node):
         return _output_name(node.input, key)
     if isinstance(node, p.Project):
         inner = _output_name(node.input, key)

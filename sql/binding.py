@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from headrace.sql import expressions as e
 from headrace.sql import syntax as s
@@ -89,6 +90,13 @@ class Grouping:
         return e.Column(name, call.type, call.nullable)
 
 
+class Overs(Protocol):
+    """The OVER calls of a query."""
+
+    def call(self, node: s.OverCall) -> e.Column:
+        """The column of a call's results."""
+
+
 WINDOW_NAMES = {
     "window_start": 0,
     "windowstart": 0,
@@ -105,11 +113,14 @@ _WINDOW_CALLS = {
 
 
 class ExpressionBinder:
-    """Binds the expressions of one query. With a grouping, those above it: keys, window columns and aggregate calls."""
+    """Binds the expressions of one query. With a grouping, those above it: keys, window columns and aggregate calls;
+    with `overs`, those that hold OVER.
+    """
 
-    def __init__(self, scope: Scope, grouping: Grouping | None = None) -> None:
+    def __init__(self, scope: Scope, grouping: Grouping | None = None, overs: Overs | None = None) -> None:
         self._scope = scope
         self._grouping = grouping
+        self._overs = overs
         self._plain = ExpressionBinder(scope) if grouping is not None else self
 
     def bind(self, node: s.Expression) -> e.Expr:
@@ -166,6 +177,8 @@ class ExpressionBinder:
                 return self._bind_call(node)
             case s.WindowClause():
                 raise sql_error("a window belongs in GROUP BY", node.span)
+            case s.OverCall():
+                return self._bind_over(node)
 
     def bind_predicate(self, node: s.Expression) -> e.Expr:
         """A BOOLEAN expression."""
@@ -291,6 +304,13 @@ class ExpressionBinder:
         *bound, otherwise = together((*results, default), node.span, "mix")
         return e.Case(tuple(zip(conditions, bound, strict=True)), otherwise, otherwise.type)
 
+    def _bind_over(self, node: s.OverCall) -> e.Expr:
+        if self._overs is None:
+            raise sql_error(
+                "OVER cannot stand here", node.span, "name its result in a query, and use the name in a query around it"
+            )
+        return self._overs.call(node)
+
     def _bind_call(self, node: s.FunctionCall) -> e.Expr:
         if is_aggregate(node):
             raise sql_error(f"the aggregate function {node.name} cannot stand here", node.span)
@@ -303,7 +323,7 @@ class ExpressionBinder:
             return rewritten(node, operands)
         function = scalars.BY_NAME.get(node.name)
         if function is None:
-            near = _near(node.name, (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME))
+            near = near_name(node.name, (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME))
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         return call(function, operands, node)
 
@@ -320,7 +340,7 @@ def names_window(name: s.Name, scope: Scope) -> bool:
     return True
 
 
-def _near(name: str, known: Iterable[str]) -> str | None:
+def near_name(name: str, known: Iterable[str]) -> str | None:
     hint = did_you_mean(name, known)
     return hint if hint and hint.startswith("did") else None
 
@@ -347,6 +367,9 @@ def walk(node: s.Expression) -> Iterable[s.Expression]:
             parts = (node.subject, *(part for branch in node.branches for part in branch), node.default)
         case s.FunctionCall():
             parts = node.arguments
+        case s.OverCall():  # not the call itself, which is no aggregate of a group
+            order = (item.expression for item in node.over.order_by)
+            parts = (*node.call.arguments, *node.over.partition_by, *order)
         case _:
             parts = ()
     for part in parts:

@@ -17,9 +17,9 @@ from sqlglot.parser import SENTINEL_NONE, Parser
 from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer
 
-from headrace.sql import syntax, tree, types
+from headrace.sql import over_clauses, syntax, tree, types
 from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
-from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG
+from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, OVER_ARG
 
 DURATION_UNITS_MS = {
     **dict.fromkeys(("MS", "MILLISECOND", "MILLISECONDS"), 1),
@@ -115,7 +115,11 @@ class HeadraceParser(Parser):
     }
     QUERY_MODIFIER_PARSERS: ClassVar = {
         **Parser.QUERY_MODIFIER_PARSERS,
-        TokenType.WINDOW: lambda self: self._parse_grouping_window(),
+        TokenType.WINDOW: lambda self: (
+            (NAMED_WINDOWS_ARG, tree.holder(over_clauses.parse_named(self)))
+            if over_clauses.at_named(self)
+            else self._parse_grouping_window()
+        ),
         _EMIT: lambda self: (EMIT_ARG, self._parse_emit()),
         TokenType.PARTITION_BY: lambda self: self._refuse_clause("PARTITION BY"),
         TokenType.MATCH_RECOGNIZE: lambda self: self._refuse_clause("MATCH_RECOGNIZE"),
@@ -371,6 +375,16 @@ class HeadraceParser(Parser):
         if self._curr and self._curr.token_type in self.SET_OPERATIONS:
             raise sql_error(f"{self._curr.text.upper()} is not supported yet", token_span(self._curr))
 
+    def _parse_window(self, this: exp.Expr | None, alias: bool = False) -> exp.Expr | None:  # noqa: FBT001, FBT002
+        respects_nulls = this is not None and self._match_text_seq("RESPECT", "NULLS")  # as OVER does anyway
+        if this is None or not self._match_text_seq("OVER"):
+            if respects_nulls:
+                self.raise_error("expected OVER")
+            return super()._parse_window(this, alias)
+        window = exp.Window(this=this)
+        window.set(OVER_ARG, tree.holder(over_clauses.parse_over(self)))
+        return window
+
     def _parse_emit(self) -> exp.Expr:
         token = self._curr
         self._advance()
@@ -560,7 +574,9 @@ class HeadraceParser(Parser):
 
 
 class Headrace(Dialect):
-    """PostgreSQL's rules for names and literals."""
+    """PostgreSQL's rules for names, literals, and where NULLs are in an order."""
+
+    NULL_ORDERING = "nulls_are_large"
 
     Tokenizer = HeadraceTokenizer
     Parser = HeadraceParser

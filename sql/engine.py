@@ -17,7 +17,7 @@ from headrace.sql.explain import explain_stage
 from headrace.sql.plan import Query
 from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.decoder import Decoded, SourceDecoder
-from headrace.sql.runtime.execution import AggregationState, QueryErrors, Rows, StageExecution
+from headrace.sql.runtime.execution import AggregationState, OperatorState, QueryErrors, Rows, StageExecution
 from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.holding import Clock, HeldRows
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
@@ -27,7 +27,7 @@ from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedSta
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier
 from headrace.sql.windows import Session
 
-_WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.RowsToExchange)
+_WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.OverOp, ph.TopOp, ph.RowsToExchange)
 _decode_block = msgspec.msgpack.Decoder(Block).decode
 
 
@@ -85,10 +85,13 @@ class CompiledStage:
     def open(self, placement: Placement, store: Store | None, live: Mapping[int, int]) -> StageExecution:
         """The stage at work over a store; `live` is how many groups the store holds for each aggregation."""
         clock = Clock()
-        states: list[AggregationState] = [
-            self._state(operator, codec, store, live.get(operator.number, 0), clock)
+        states: dict[int, OperatorState] = {
+            operator.number: self._state(operator, codec, store, live.get(operator.number, 0), clock)
             for (operator, _), codec in zip(self.generated.accumulators, self._codecs, strict=True)
-        ]
+        }
+        for writer in self.generated.ordered:
+            assert store is not None
+            states.update(enumerate(writer.open(store, live), writer.number))
         sinks = [SinkBuffer(query.sink.topic) for query in self.generated.sinks]
         exchanges = [
             ExchangeBuffer(
@@ -100,7 +103,7 @@ class CompiledStage:
             for exchange in self.generated.exchanges
         ]
         execution = StageExecution(
-            states,
+            [states[number] for number in sorted(states)],
             sinks,
             exchanges,
             Watermarks(placement.senders, placement.peers, endless=placement.endless),

@@ -86,6 +86,40 @@ def _columns(columns: tuple[e.Column, ...]) -> str:
     return ", ".join(f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
 
 
+def show_over(call: e.OverCall) -> str:
+    """A call before OVER, and the frame that it looks at."""
+    operands = [show(call.operand)] if call.operand is not None else []
+    operands += [str(call.rows)] if call.rows else []
+    operands += [show(call.default)] if call.default is not None else []
+    if call.name == "COUNT_DISTINCT":
+        text = f"COUNT(DISTINCT {', '.join(operands)})"
+    else:
+        text = f"{call.name}({', '.join(operands) or ('*' if call.name == 'COUNT' else '')})"
+    if call.frame is None:
+        return text
+    unit = call.frame.unit
+    far = "UNBOUNDED" if call.frame.preceding is None else str(call.frame.preceding)
+    return f"{text} {unit} {far}{' ms' if unit == 'RANGE' and far != 'UNBOUNDED' else ''} PRECEDING"
+
+
+def _over(keys: tuple[e.Column, ...], calls: tuple[tuple[str, e.OverCall], ...]) -> str:
+    by = ", ".join(column.name for column in keys)
+    return f"by ({by}): {', '.join(f'{show_over(call)} AS {name}' for name, call in calls)}"
+
+
+def _top(top: p.TopN | ph.TopOp, name: str) -> str:
+    order = [
+        f"{key.column.name}{' DESC' if key.descending else ''} NULLS {'FIRST' if key.nulls_first else 'LAST'}"
+        if key.column.nullable
+        else f"{key.column.name}{' DESC' if key.descending else ''}"
+        for key in top.order
+    ]
+    by = ", ".join(column.name for column in top.keys)
+    ties = ", newest first" if top.newest_first else ""
+    emit = "when the window has closed" if top.windowed else f"emit changes ({top.changes})"
+    return f"Top {top.limit} by ({by}) in the order of {', '.join(order)}{ties} AS {name}; {emit}"
+
+
 # Logical plan
 
 
@@ -120,6 +154,10 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
             lines.append(f"{indent}Filter {show(node.predicate)}")
         case p.Project():
             lines.append(f"{indent}Project {_items(node.items)}")
+        case p.Over():
+            lines.append(f"{indent}Over {_over(node.keys, node.calls)}")
+        case p.TopN():
+            lines.append(f"{indent}{_top(node, node.number)}")
         case p.Aggregate():
             lines.append(f"{indent}Aggregate {_aggregate(node.keys, node.calls)}")
             emit = _emit(node, final=node.emit == "final")
@@ -188,6 +226,11 @@ def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}Aggregate ({operator.form}) {_aggregate(operator.keys, operator.calls)}")
             emit = _emit(operator, final=operator.final)
             lines.append(f"{indent}  {emit}")
+        case ph.OverOp():
+            lines.append(f"{indent}Over {_over(operator.keys, operator.calls)}")
+            lines.append(f"{indent}  in the order of event time{', re-keyed' if operator.rekeyed else ''}")
+        case ph.TopOp():
+            lines.append(f"{indent}{_top(operator, operator.name)}")
         case ph.SinkOp(query=query):
             lines.append(f"{indent}Sink {query.sink.kind} {query.sink.topic} ({query.name})")
         case ph.RowsToExchange():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from headrace.sql.syntax import FrameUnit
 from headrace.sql.types import BOOLEAN, Type
 
 if TYPE_CHECKING:
@@ -254,6 +255,34 @@ class AggregateCall:
     @property
     def nullable(self) -> bool:
         return not self.function.counts
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The rows that a call looks at: its own (RANGE: and those of the same time), and those before it.
+
+    `preceding` is how far before: rows, or milliseconds for RANGE; None: all.
+    """
+
+    unit: FrameUnit
+    preceding: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OverCall:
+    """One function over the rows of a partition in the order of event time: a window function, or an aggregate."""
+
+    name: str
+    aggregate: AggregateFunction | None
+    operand: Column | None
+    """None: over rows."""
+    rows: int
+    """LAG and LEAD: how many rows away; NTH_VALUE: the number of the row in the frame; else 0."""
+    default: Column | Literal | None
+    frame: Frame | None
+    """None where all rows of the partition are seen."""
+    type: Type
+    nullable: bool
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

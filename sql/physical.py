@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.sql import plan as p
-from headrace.sql.expressions import AggregateCall, Column, Expr, columns_of
+from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall, columns_of
 from headrace.sql.windows import Window
 
 
@@ -78,6 +78,38 @@ class AggregateOp:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OverOp:
+    """Rows wait until the watermark has passed them, then meet the calls in their order.
+
+    `number` is that of the first of its states. `rekeyed`: the partition of a row is the key of its record.
+    """
+
+    keys: tuple[Column, ...]
+    calls: tuple[tuple[str, OverCall], ...]
+    rekeyed: bool
+    number: int
+    query: p.Query
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopOp:
+    """The first `limit` rows of each partition; `windowed`: of each partition of a window, when it has closed."""
+
+    keys: tuple[Column, ...]
+    order: tuple[p.SortKey, ...]
+    newest_first: bool
+    name: str
+    """The column of the rows' numbers."""
+    limit: int
+    windowed: bool
+    changes: p.Changes
+    number: int
+    query: p.Query
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SinkOp:
     query: p.Query
 
@@ -94,6 +126,8 @@ class RowsToExchange:
     ordered: bool
     """The order of rows crosses with them (FIRST_VALUE, LAST_VALUE)."""
     query: p.Query
+    timed: bool = False
+    """Rows are late that are older than the watermark."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +137,7 @@ class PartialsToExchange:
     exchange: Exchange
 
 
-Operator = FilterOp | ProjectOp | AggregateOp | SinkOp | RowsToExchange | PartialsToExchange
+Operator = FilterOp | ProjectOp | AggregateOp | OverOp | TopOp | SinkOp | RowsToExchange | PartialsToExchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +177,12 @@ class Stage:
 
     @property
     def stateful(self) -> bool:
-        return any(True for _ in self._stored())
+        return any(map(_is_stateful, walk(self.consumers)))
 
     @property
     def timed(self) -> bool:
-        """Whether state ends with time: windows close, groups expire."""
-        return any(op.window is not None or op.ttl_ms is not None for op in self._stored())
-
-    def _stored(self) -> Iterator[AggregateOp]:
-        """Aggregations whose state is kept."""
-        for op in walk(self.consumers):
-            if isinstance(op, AggregateOp) and op.form is not Form.PARTIAL:
-                yield op
+        """Whether state ends with time: windows close, groups expire, rows have waited for their order."""
+        return any(_is_stateful(op) and _is_timed(op) for op in walk(self.consumers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +194,33 @@ class PhysicalPlan:
 
 
 def consumers_of(operator: Operator) -> tuple[Operator, ...]:
-    return operator.consumers if isinstance(operator, (FilterOp, ProjectOp, AggregateOp)) else ()
+    match operator:
+        case SinkOp() | RowsToExchange() | PartialsToExchange():
+            return ()
+        case _:
+            return operator.consumers
+
+
+def _is_stateful(operator: Operator) -> bool:
+    match operator:
+        case AggregateOp(form=form):
+            return form is not Form.PARTIAL
+        case OverOp() | TopOp():
+            return True
+        case _:
+            return False
+
+
+def _is_timed(operator: Operator) -> bool:
+    match operator:
+        case AggregateOp(window=window, ttl_ms=ttl_ms):
+            return window is not None or ttl_ms is not None
+        case OverOp():
+            return True
+        case TopOp(windowed=windowed):
+            return windowed
+        case _:
+            return False
 
 
 def walk(operators: tuple[Operator, ...]) -> Iterator[Operator]:
@@ -196,6 +250,15 @@ def needed(operator: Operator) -> Iterator[Column]:
             for _, call in operator.calls:
                 if call.operand is not None:
                     yield from columns_of(call.operand)
+        case OverOp():
+            yield from operator.keys
+            for _, over in operator.calls:
+                yield from (part for part in (over.operand, over.default) if isinstance(part, Column))
+            made = {name for name, _ in operator.calls}
+            yield from _needed_behind(operator.consumers, made)
+        case TopOp():
+            yield from (*operator.keys, *(key.column for key in operator.order))
+            yield from _needed_behind(operator.consumers, {operator.name})
         case RowsToExchange():
             for _, expr in (*operator.keys, *operator.operands):
                 yield from columns_of(expr)
@@ -203,3 +266,9 @@ def needed(operator: Operator) -> Iterator[Column]:
             yield from operator.query.node.columns
         case PartialsToExchange():
             return
+
+
+def _needed_behind(consumers: tuple[Operator, ...], made: set[str]) -> Iterator[Column]:
+    """Columns that consumers read, but for those that were made for them."""
+    for consumer in consumers:
+        yield from (column for column in needed(consumer) if column.name not in made)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headrace.sql.expressions import AggregateCall, Column, Expr
+from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall
 from headrace.sql.syntax import Emit, RelationKind
-from headrace.sql.types import TIMESTAMP
+from headrace.sql.types import BIGINT, TIMESTAMP, Type
 from headrace.sql.windows import Window
 
 WINDOW_START = "window_start"
@@ -136,13 +136,71 @@ class Aggregate:
         )
 
 
-Node = Scan | Filter | Project | Aggregate
+@dataclass(frozen=True, slots=True, eq=False)
+class Over:
+    """Every row, with calls over the rows of its partition in the order of event time (source partition, offset)."""
+
+    input: Node
+    keys: tuple[Column, ...]
+    calls: tuple[tuple[str, OverCall], ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (*self.input.columns, *(Column(name, call.type, call.nullable) for name, call in self.calls))
+
+    @property
+    def looks_ahead(self) -> bool:
+        """A row waits for rows that follow it, and comes out later than its event time says."""
+        return any(call.name == "LEAD" for _, call in self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One entry of an ORDER BY."""
+
+    column: Column
+    descending: bool
+    nulls_first: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopN:
+    """The first rows of each partition in an order, and their numbers from 1.
+
+    Rows that are equal in the order stand in that of event time, source partition and offset; the newest stands first
+    where `newest_first`. `windowed`: the partitions are those of windows, and come out when their window has closed;
+    else each change of a row of a number replaces what that number had.
+    """
+
+    input: Node
+    keys: tuple[Column, ...]
+    order: tuple[SortKey, ...]
+    newest_first: bool
+    number: str
+    limit: int | None
+    """None as long as no query around it has limited the numbers: such rows cannot be read."""
+    windowed: bool
+    changes: Changes
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (*self.input.columns, Column(self.number, BIGINT, False))
+
+
+Node = Scan | Filter | Project | Aggregate | Over | TopN
 
 
 def inputs(node: Node) -> Iterator[Node]:
     """The nodes that feed a node."""
     if not isinstance(node, Scan):
         yield node.input
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all that feed it, also through others."""
+    yield node
+    for below in inputs(node):
+        yield from walk(below)
 
 
 def scan_of(node: Node) -> Scan:
@@ -159,6 +217,13 @@ def aggregate_of(node: Node) -> Aggregate | None:
     return node if isinstance(node, Aggregate) else None
 
 
+def origin_of(node: Node) -> Scan | Aggregate | Over | TopN:
+    """The node whose rows a node filters or projects."""
+    while isinstance(node, (Filter, Project)):
+        node = node.input
+    return node
+
+
 def kept_keys(node: Node) -> frozenset[str]:
     """Names under which the source's KEY columns stand in a node's rows; none where the rows are grouped."""
     match node:
@@ -169,14 +234,78 @@ def kept_keys(node: Node) -> frozenset[str]:
         case Project():
             inner = kept_keys(node.input)
             return frozenset(name for name, expr in node.items if isinstance(expr, Column) and expr.name in inner)
-        case Aggregate():
+        case Over() if not is_rekeyed(node):
+            return kept_keys(node.input)
+        case Aggregate() | Over() | TopN():
             return frozenset()
 
 
 def is_updating(node: Node) -> bool:
     """Whether rows replace earlier ones of the same key."""
-    aggregate = aggregate_of(node)
-    return aggregate is not None and aggregate.emit is Emit.CHANGES
+    match origin_of(node):
+        case Aggregate(emit=emit):
+            return emit is Emit.CHANGES
+        case TopN(windowed=windowed):
+            return not windowed
+    return False
+
+
+def key_parts(node: Node) -> tuple[tuple[str, Type], ...] | None:
+    """Names and types of the record key's parts, as far as the rows are not the source's and keep its key (None)."""
+    match origin_of(node):
+        case Scan():
+            return None
+        case Aggregate(keys=keys, window=window):
+            bounds = (WINDOW_START, WINDOW_END) if window is not None else ()
+            return (*((name, expr.type) for name, expr in keys), *((name, TIMESTAMP) for name in bounds))
+        case Over() as over:
+            if not is_rekeyed(over):
+                return key_parts(over.input)
+            return tuple((column.name, column.type) for column in over.keys)
+        case TopN() as top:
+            number = () if top.limit == 1 else ((top.number, BIGINT),)
+            return (*((column.name, column.type) for column in top.keys), *number)
+
+
+# Which rows are in one partition
+
+Placement = frozenset[str] | None
+"""Columns such that rows equal in them are in one partition; empty: all rows are in one; None: nothing is known."""
+
+
+def placement(node: Node) -> Placement:
+    """Where a node's rows are, in mode partitioned."""
+    match node:
+        case Scan():
+            return kept_keys(node) or None
+        case Filter():
+            return placement(node.input)
+        case Project():
+            return placed_through(node, placement(node.input))
+        case Aggregate():
+            below = placement(node.input)
+            columns = {expr.name: name for name, expr in node.keys if isinstance(expr, Column)}
+            if below is None or not below <= columns.keys():
+                return frozenset(name for name, _ in node.keys)
+            return frozenset(columns[name] for name in below)
+        case Over() | TopN():
+            keys = frozenset(column.name for column in node.keys)
+            below = placement(node.input)
+            return keys if below is None or not below <= keys else below
+
+
+def placed_through(node: Project, below: Placement) -> Placement:
+    """Where projected rows are: the names under which the columns go on."""
+    if not below:
+        return below
+    names = {expr.name: name for name, expr in node.items if isinstance(expr, Column)}
+    return frozenset(names[column] for column in below) if all(column in names for column in below) else None
+
+
+def is_rekeyed(node: Over | TopN) -> bool:
+    """Whether rows must be brought together to be partitioned so; then their partition is the key of their records."""
+    below = placement(node.input)
+    return below is None or not below <= {column.name for column in node.keys}
 
 
 @dataclass(frozen=True, slots=True)

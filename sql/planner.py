@@ -6,10 +6,8 @@ from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.expressions import AggregateCall, Column, Expr, free_name
 from headrace.sql.functions.aggregates import ACCUMULATORS
+from headrace.sql.over_layout import layout_of
 from headrace.sql.syntax import Emit
-
-Keyed = frozenset[str] | None
-"""Columns such that rows equal in them are in one partition; empty: all rows are in one; None: nothing is known."""
 
 
 def plan_physical(logical: p.LogicalPlan, mode: ph.Mode) -> ph.PhysicalPlan:
@@ -48,7 +46,7 @@ class _Planner:
     def _plan_source(self, scan: p.Scan) -> None:
         source = scan.source
         keys = frozenset(column.name for column in source.columns if column.key)
-        everything_here: Keyed = keys or None
+        everything_here: p.Placement = keys or None
         if self._mode is ph.Mode.SINGLE:
             everything_here = frozenset()
         name = self._stage_name(scan)
@@ -69,18 +67,18 @@ class _Planner:
         consumer = self._consumers[id(node)][0]
         return consumer if isinstance(consumer, p.Query) else self._first_query(consumer)
 
-    def _operators(self, node: p.Node, keyed: Keyed, stage: str) -> tuple[ph.Operator, ...]:
+    def _operators(self, node: p.Node, keyed: p.Placement, stage: str) -> tuple[ph.Operator, ...]:
         """What consumes the rows of a node."""
         return tuple(self._operator(consumer, keyed, stage) for consumer in self._consumers[id(node)])
 
-    def _operator(self, consumer: p.Node | p.Query, keyed: Keyed, stage: str) -> ph.Operator:
+    def _operator(self, consumer: p.Node | p.Query, keyed: p.Placement, stage: str) -> ph.Operator:
         match consumer:
             case p.Query():
                 return ph.SinkOp(consumer)
             case p.Filter():
                 return ph.FilterOp(consumer.predicate, self._operators(consumer, keyed, stage))
             case p.Project():
-                kept = _keyed_through(consumer, keyed)
+                kept = p.placed_through(consumer, keyed)
                 return ph.ProjectOp(consumer.items, self._operators(consumer, kept, stage))
             case p.Aggregate():
                 keys = frozenset(expr.name for _, expr in consumer.keys if isinstance(expr, Column))
@@ -88,6 +86,13 @@ class _Planner:
                     kept = frozenset(n for n, expr in consumer.keys if isinstance(expr, Column) and expr.name in keyed)
                     return self._aggregate(consumer, ph.Form.COMPLETE, consumer.keys, consumer.calls, stage, kept)
                 return self._across(consumer, stage)
+            case p.Over() | p.TopN():
+                columns = frozenset(column.name for column in consumer.keys)
+                is_here = keyed is not None and keyed <= columns
+                assert self._mode is ph.Mode.SINGLE or is_here != p.is_rekeyed(consumer)
+                if keyed is not None and is_here:
+                    return self._ordered(consumer, stage, keyed)
+                return self._rows_across(consumer, stage)
             case p.Scan():
                 raise AssertionError("a scan consumes nothing")
 
@@ -102,8 +107,7 @@ class _Planner:
         consumers: tuple[ph.Operator, ...] | None = None,
     ) -> ph.AggregateOp:
         """An aggregation; `keyed` are its keys that say where its rows are."""
-        number_key = f"aggregation of {stage}"
-        number = self._numbers[number_key] = self._numbers.get(number_key, -1) + 1
+        number = self._state_number(stage, 1)
         if consumers is None:
             consumers = self._operators(node, keyed, stage)
         return ph.AggregateOp(
@@ -119,6 +123,51 @@ class _Planner:
             self._first_query(node),
             consumers,
         )
+
+    def _state_number(self, stage: str, count: int) -> int:
+        """The number of an operator's first state in the store of its stage."""
+        key = f"states of {stage}"
+        number = self._numbers.get(key, 0)
+        self._numbers[key] = number + count
+        return number
+
+    def _ordered(self, node: p.Over | p.TopN, stage: str, keyed: frozenset[str]) -> ph.OverOp | ph.TopOp:
+        """An operator over rows in an order; `keyed` are its keys that say where its rows are."""
+        query = self._first_query(node)
+        if isinstance(node, p.Over):
+            consumers = self._operators(node, keyed, stage)
+            wanted = {column.name for consumer in consumers for column in ph.needed(consumer)}
+            calls = tuple((name, call) for name, call in node.calls if name in wanted)
+            number = self._state_number(stage, layout_of(calls).states)
+            return ph.OverOp(node.keys, calls, p.is_rekeyed(node), number, query, consumers)
+        assert node.limit is not None, "a query of numbers without a limit is refused"
+        number = self._state_number(stage, 1)
+        return ph.TopOp(
+            node.keys,
+            node.order,
+            node.newest_first,
+            node.number,
+            node.limit,
+            node.windowed,
+            node.changes,
+            number,
+            query,
+            self._operators(node, keyed, stage),
+        )
+
+    def _rows_across(self, node: p.Over | p.TopN, sender: str) -> ph.Operator:
+        """Rows for an operator that must first be brought together, as they are and with their order."""
+        stage = self._stage_name(node)
+        exchange = ph.Exchange(stage, partials=False)
+        position = len(self._stages)
+        operator = self._ordered(node, stage, frozenset(column.name for column in node.keys))
+        wanted = {column.name for column in ph.needed(operator)} - {column.name for column in node.keys}
+        others = tuple(column for column in node.input.columns if column.name in wanted)
+        input_ = ph.ExchangeInput(exchange, sender, (*node.keys, *others), ordered=True)
+        self._stages.insert(position, ph.Stage(stage, input_, (operator,)))
+        keys, operands = (tuple((column.name, column) for column in columns) for columns in (node.keys, others))
+        timed = isinstance(node, p.Over)
+        return ph.RowsToExchange(exchange, keys, operands, None, None, True, self._first_query(node), timed)
 
     def _across(self, node: p.Aggregate, sender: str) -> ph.Operator:
         """An aggregation whose rows must first be brought together, through a repartition topic to their own stage."""
@@ -160,11 +209,3 @@ def is_ordered(calls: tuple[tuple[str, AggregateCall], ...]) -> bool:
         for _, call in calls
         for kind in call.function.accumulators(call.operand.type if call.operand is not None else None)
     )
-
-
-def _keyed_through(node: p.Project, keyed: Keyed) -> Keyed:
-    """What is known of the partitions of projected rows: the names under which the keying columns go on."""
-    if not keyed:
-        return keyed
-    names = {expr.name: name for name, expr in node.items if isinstance(expr, Column)}
-    return frozenset(names[column] for column in keyed) if all(column in names for column in keyed) else None

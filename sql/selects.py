@@ -14,6 +14,8 @@ from headrace.sql.bind_windows import bind_window
 from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
 from headrace.sql.errors import Span, sql_error
 from headrace.sql.options import duration_ms
+from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time
+from headrace.sql.tops import filtered
 
 _WINDOW_COLUMNS = (p.WINDOW_START, p.WINDOW_END)
 
@@ -23,18 +25,16 @@ def bind_select(
 ) -> tuple[p.Node, frozenset[str]]:
     """The node of a query over the rows of `node`, and those of its columns that were named in double quotes."""
     if select.where is not None:
-        node = p.Filter(node, ExpressionBinder(scope).bind_predicate(select.where))
+        node = filtered(node, ExpressionBinder(scope).bind_predicate(select.where), select.where.span)
+    check_limited(node, select.source.span)
     quoted = frozenset(item.alias.text for item in select.items if item.alias is not None and item.alias.quoted)
+    if has_over(select):
+        return _bind_over(select, node, scope, settings), quoted
+    if select.windows:
+        raise sql_error(f"window `{select.windows[0][0].text}` is not used", select.windows[0][0].span)
     if is_grouped(select):
         return _SelectGrouped(select, node, scope, settings).bind(), quoted
-    if select.having is not None:
-        raise sql_error("HAVING needs GROUP BY", select.having.span)
-    if select.source.window is not None or select.window is not None:
-        raise sql_error("a window needs GROUP BY", (select.window or select.source.window or select).span)
-    if select.emit is not None and select.emit.emit is s.Emit.FINAL:
-        raise sql_error("EMIT FINAL needs GROUP BY: without it every row is final at once", select.span)
-    if select.emit is not None and select.emit.every_ms is not None:
-        raise sql_error("EMIT EVERY needs GROUP BY: without it every row goes out at once", select.emit.span)
+    _refuse_grouping_clauses(select, node)
     binder = ExpressionBinder(scope)
     items = _select_items(select, scope, binder)
     if len(items) == len(node.columns) and all(
@@ -42,6 +42,27 @@ def bind_select(
     ):
         return node, quoted | source_quoted
     return p.Project(node, items), quoted
+
+
+def _bind_over(select: s.Select, node: p.Node, scope: Scope, settings: Mapping[str, str]) -> p.Node:
+    overs = OverBinder(select, node, scope, settings)
+    _refuse_grouping_clauses(select, node)
+    items = _select_items(select, scope, ExpressionBinder(scope, overs=overs))
+    return p.Project(overs.node(), tuple((name, overs.known(expr)) for name, expr in items))
+
+
+def _refuse_grouping_clauses(select: s.Select, node: p.Node) -> None:
+    if select.having is not None:
+        raise sql_error("HAVING needs GROUP BY", select.having.span)
+    if select.source.window is not None or select.window is not None:
+        raise sql_error("a window needs GROUP BY", (select.window or select.source.window or select).span)
+    if select.emit is not None and select.emit.emit is s.Emit.FINAL:
+        why = (
+            "these rows replace each other until the run ends" if p.is_updating(node) else "every row is final at once"
+        )
+        raise sql_error(f"EMIT FINAL needs GROUP BY: without it {why}", select.span)
+    if select.emit is not None and select.emit.every_ms is not None:
+        raise sql_error("EMIT EVERY needs GROUP BY: without it every row goes out at once", select.emit.span)
 
 
 def is_grouped(select: s.Select) -> bool:
@@ -113,6 +134,7 @@ class _SelectGrouped:
                 select.source.span,
                 "read a windowed table with EMIT FINAL, or the stream itself",
             )
+        refuse_rows_behind_time(self._node, select, "GROUP BY")
         clause, group_by = self._window_clause()
         window = self._window(clause, group_by)
         keys = self._keys(group_by)
@@ -281,7 +303,7 @@ def _event_time_column(node: p.Node) -> str | None:
     match node:
         case p.Scan():
             return node.source.event_time.column
-        case p.Filter():
+        case p.Filter() | p.Over():
             return _event_time_column(node.input)
         case p.Project():
             inner = _event_time_column(node.input)

@@ -202,6 +202,52 @@ class WindowClause:
     span: Span
 
 
+class FrameUnit(StrEnum):
+    ROWS = "ROWS"
+    RANGE = "RANGE"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameClause:
+    """`ROWS BETWEEN n PRECEDING AND CURRENT ROW`; `preceding` in rows, or milliseconds; None: UNBOUNDED."""
+
+    unit: FrameUnit
+    preceding: int | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OrderItem:
+    """One entry of ORDER BY."""
+
+    expression: Expression
+    descending: bool
+    nulls_first: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OverClause:
+    """What stands behind OVER, or behind a name in WINDOW. `base` is the name of a window that it builds on."""
+
+    base: Identifier | None
+    buffer_rows: int | None
+    """Velostream's `ROWS WINDOW BUFFER n ROWS`."""
+    partition_by: tuple[Expression, ...]
+    order_by: tuple[OrderItem, ...]
+    frame: FrameClause | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OverCall:
+    """A function over the rows around a row."""
+
+    call: FunctionCall
+    over: OverClause
+    span: Span
+
+
 Expression = (
     Name
     | Star
@@ -222,6 +268,7 @@ Expression = (
     | Cast
     | FunctionCall
     | WindowClause
+    | OverCall
 )
 
 # Queries
@@ -264,6 +311,8 @@ class Select:
     group_by: tuple[Expression, ...] | None
     having: Expression | None
     window: WindowClause | None
+    windows: tuple[tuple[Identifier, OverClause], ...]
+    """`WINDOW name AS (…)`."""
     emit: EmitClause | None
     span: Span
 

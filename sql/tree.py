@@ -16,6 +16,8 @@ from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
 
 EMIT_ARG = "headrace_emit"
 GROUPING_WINDOW_ARG = "headrace_window"
+NAMED_WINDOWS_ARG = "headrace_named_windows"
+OVER_ARG = "headrace_over"
 _HELD = "held"
 
 MAX_DURATION_MS = 10**15
@@ -153,7 +155,6 @@ _BINARY: dict[type[exp.Expr], str] = {
     exp.DPipe: "||",
 }
 _REFUSED: dict[type[exp.Expr], str] = {
-    exp.Window: "OVER (…)",
     exp.Filter: "FILTER (WHERE …)",
     exp.Subquery: "a subquery",
     exp.Select: "a subquery",
@@ -174,6 +175,8 @@ _REFUSED: dict[type[exp.Expr], str] = {
     exp.BitwiseAnd: "&",
     exp.BitwiseOr: "|",
     exp.BitwiseXor: "^",
+    exp.IgnoreNulls: "IGNORE NULLS",
+    exp.RespectNulls: "RESPECT NULLS",
     exp.Collate: "COLLATE",
     exp.Placeholder: "a parameter",
     exp.Parameter: "a parameter",
@@ -359,6 +362,27 @@ def _extract(node: exp.Expr, span: Span) -> syntax.Expression:
     return syntax.FunctionCall("EXTRACT", (unit, operand), False, False, span)
 
 
+def _over(node: exp.Expr, span: Span) -> syntax.Expression:
+    over = node.args.get(OVER_ARG)
+    if over is None:  # read by sqlglot, behind FILTER or WITHIN GROUP: refused by their names
+        return convert_expression(node.this, span)
+    call = convert_expression(node.this, span)
+    if not isinstance(call, syntax.FunctionCall):
+        raise sql_error("OVER stands behind a function", span)
+    clause: syntax.OverClause = held(over)
+    return syntax.OverCall(call, clause, Span(call.span.start, max(call.span.end, clause.span.end)))
+
+
+def convert_order(node: exp.Expr, around: Span) -> syntax.OrderItem:
+    """One entry of ORDER BY."""
+    span = span_of(node, around)
+    assert isinstance(node, exp.Ordered), "what sqlglot reads behind ORDER BY"
+    if node.args.get("with_fill"):
+        raise sql_error("WITH FILL is not supported yet", span)
+    expression = convert_expression(node.this, span)
+    return syntax.OrderItem(expression, bool(node.args.get("desc")), bool(node.args.get("nulls_first")), span)
+
+
 _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]] = {
     exp.Column: _column,
     exp.Star: lambda node, span: _star(node, None, span),
@@ -385,11 +409,12 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
     exp.StrPosition: _named_call("POSITION", "this", "substr"),
     exp.Trim: _named_call("TRIM", "this"),
     exp.Extract: _extract,
+    exp.Window: _over,
 }
 
 # Queries
 
-_CLAUSES = {"expressions", "from_", "where", "group", "having", GROUPING_WINDOW_ARG, EMIT_ARG}
+_CLAUSES = {"expressions", "from_", "where", "group", "having", GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, EMIT_ARG}
 _CLAUSE_NAMES = {
     "distinct": "SELECT DISTINCT",
     "joins": "JOIN",
@@ -422,6 +447,7 @@ def convert_select(node: exp.Expr | None, commons: tuple[syntax.CommonTable, ...
     if not node.expressions:
         raise sql_error("a query needs columns", around, "SELECT * takes all")
     window = node.args.get(GROUPING_WINDOW_ARG)
+    windows = node.args.get(NAMED_WINDOWS_ARG)
     emit = node.args.get(EMIT_ARG)
     where, having = node.args.get("where"), node.args.get("having")
     return syntax.Select(
@@ -432,6 +458,7 @@ def convert_select(node: exp.Expr | None, commons: tuple[syntax.CommonTable, ...
         group_by=_group_by(node.args.get("group"), around),
         having=convert_expression(having.this, around) if having is not None else None,
         window=held(window) if window is not None else None,
+        windows=held(windows) if windows is not None else (),
         emit=held(emit) if emit is not None else None,
         span=around,
     )

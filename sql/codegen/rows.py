@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
@@ -52,6 +53,8 @@ class Row:
     """None for rows of the source: their record can be named when they are bad."""
     filtered: bool = False
     """A filter stands between the group and this row."""
+    kept: bool = False
+    """The key and the headers of its record are at hand, as `record_key` and `headers`."""
     first: str | None = None
     """The end of the first of its windows that is open, where that was found before the row was sent."""
 
@@ -65,6 +68,13 @@ class Prepared:
     operands: dict[Expr, Variable]
 
 
+class OrderedWriter(Protocol):
+    """Writes an operator over rows in an order."""
+
+    def row(self, function: FunctionWriter, row: Row) -> None:
+        """A row comes to the operator."""
+
+
 class RowWriter:
     """Writes what a row goes through: filters, projections, aggregations, sinks, exchanges."""
 
@@ -76,7 +86,10 @@ class RowWriter:
         self.sinks = [op for op in operators if isinstance(op, ph.SinkOp)]
         self._sink_code = {id(op): SinkCode(op.query, number, self.names) for number, op in enumerate(self.sinks)}
         self.aggregations = [op for op in operators if isinstance(op, ph.AggregateOp)]
-        self._flags: dict[int, str] = {}
+        self.flags: dict[int, str] = {}
+        """The field of a group's state that tells whether the group's row is out in a sink, by the sink's operator."""
+        self.writers: dict[int, OrderedWriter] = {}
+        """Who writes the operators that have rows in an order."""
         self.accumulators = {id(op): Accumulators(op, self._count_flags(op)) for op in self.aggregations}
         sending = (op.exchange for op in operators if isinstance(op, (ph.RowsToExchange, ph.PartialsToExchange)))
         self.exchanges = list(dict.fromkeys(sending))
@@ -89,7 +102,7 @@ class RowWriter:
         for sink, filtered in reached(operator.consumers, filtered=False):
             changes_key = isinstance(operator.window, Session)
             if (filtered or changes_key) and sink.query.sink.kind is RelationKind.TABLE:
-                self._flags[id(sink)] = f"out_{count}"
+                self.flags[id(sink)] = f"out_{count}"
                 count += 1
         return count
 
@@ -98,22 +111,22 @@ class RowWriter:
         if not may_fail(operator):
             self.operator(function, operator, row)
             return
-        query = self._query(first_query(operator))
+        query = self.query(first_query(operator))
         with function.block("try:"):
             self.operator(function, operator, row)
         with function.block("except RecordError as error:"):
             if row.group is None:
                 function.line(f"rows.reject(records, {query}, error)")
             else:
-                self._reject_result(function, query, row.group)
+                self.reject_result(function, query, row.group)
 
-    def _reject_result(self, function: FunctionWriter, query: str, group: Group) -> None:
+    def reject_result(self, function: FunctionWriter, query: str, group: Group) -> None:
         names = tuple(name for name, _, _ in group.keys) + ((p.WINDOW_END,) if group.end else ())
         parts = [*(variable.code for _, variable, _ in group.keys), *([group.end] if group.end else [])]
         pairs = ", ".join(f"{self.names.literal(name)}: {part}" for name, part in zip(names, parts, strict=True))
         function.line(f"task.reject_result({query}, {{{pairs}}}, error)")
 
-    def _consumers(self, function: FunctionWriter, operators: tuple[ph.Operator, ...], row: Row) -> None:
+    def consumers(self, function: FunctionWriter, operators: tuple[ph.Operator, ...], row: Row) -> None:
         if len(operators) == 1:
             self.operator(function, operators[0], row)
             return
@@ -134,6 +147,8 @@ class RowWriter:
                 self._rows_to_exchange(function, operator, row)
             case ph.PartialsToExchange():
                 self._partials_to_exchange(function, operator, row)
+            case ph.OverOp() | ph.TopOp():
+                self.writers[id(operator)].row(function, row)
 
     def _writer(self, function: FunctionWriter, row: Row) -> ExpressionWriter:
         return ExpressionWriter(self.names, row.columns, function.temporaries)
@@ -141,11 +156,11 @@ class RowWriter:
     def _filter(self, function: FunctionWriter, operator: ph.FilterOp, row: Row) -> None:
         condition = self._writer(function, row).true(operator.predicate)
         with function.block(f"if {bare(condition)}:"):
-            self._consumers(function, operator.consumers, replace(row, filtered=True))
+            self.consumers(function, operator.consumers, replace(row, filtered=True))
         gone = [
             (sink, flag)
             for sink, _ in reached(operator.consumers, filtered=True)
-            if row.group is not None and row.group.updating and (flag := self._flags.get(id(sink))) is not None
+            if row.group is not None and row.group.updating and (flag := self.flags.get(id(sink))) is not None
         ]
         for sink, flag in gone:
             with function.block(f"if acc.{flag} and not ({condition}):" if len(gone) > 1 else f"elif acc.{flag}:"):
@@ -165,10 +180,10 @@ class RowWriter:
             variable = safe_name(name, function.taken)
             function.line(f"{variable} = {bare(code)}")
             columns[name] = Variable(variable, expr.nullable)
-        self._consumers(function, operator.consumers, replace(row, columns=columns))
+        self.consumers(function, operator.consumers, replace(row, columns=columns))
 
     def _sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row) -> None:
-        flag = self._flags.get(id(operator))
+        flag = self.flags.get(id(operator))
         value = self._sink_code[id(operator)].value(row.columns)
         if flag is not None and row.group is not None and row.group.is_session:
             self._sink_session(function, operator, flag, row, row.group, value)
@@ -215,7 +230,7 @@ class RowWriter:
         number = code.number
         lists = f"keys_{number}, values_{number}, times_{number}"
         function.setup(f"{lists} = [], [], []  # {comment(code.query.sink.topic)}")
-        if row.group is None:
+        if code.query.sink.key_columns is None:
             function.setup(f"headers_{number} = []")
             function.line(f"values_{number}.append({value})")
             function.line(f"keys_{number}.append(record_key)")
@@ -223,6 +238,7 @@ class RowWriter:
             function.line(f"headers_{number}.append(headers)")
             function.finish(f"task.sinks[{number}].extend({lists}, headers_{number})")
             return
+        assert row.group is not None
         keys = [(variable, type_) for _, variable, type_ in row.group.keys]
         key = code.key(keys, row.group.start, row.group.end)
         if may_fail(operator):  # nothing is appended before all of the record is known to be good
@@ -234,17 +250,23 @@ class RowWriter:
         function.finish(f"task.sinks[{number}].extend({lists})")
 
     def _rows_to_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
+        if operator.timed and row.newest is not None:
+            with function.block(f"if {self.is_late(row.time, 0, row.newest, '<')}:"):
+                function.line(f"rows.late_for_over(records, {self.query(operator.query)})")
+            with function.block("else:"):
+                self._append_exchange(function, operator, row)
+            return
         if operator.window is None or row.newest is None:
             with self._unless_too_old(function, operator, row):
                 self._append_exchange(function, operator, self._with_first(function, operator, row))
             return
-        query = self._query(operator.query)
+        query = self.query(operator.query)
         match operator.window:
             case Session() as session:
-                late, call = self._is_late(row.time, session.grace_ms, row.newest, "<"), "late_for_session"
+                late, call = self.is_late(row.time, session.grace_ms, row.newest, "<"), "late_for_session"
             case Tumbling() | Daily() as single:
                 end = f"({end_code(single, row.time, self.names)})"
-                late, call = self._is_late(end, single.grace_ms, row.newest, "<="), "late"
+                late, call = self.is_late(end, single.grace_ms, row.newest, "<="), "late"
             case several:
                 row = self._with_first(function, operator, row)
                 last = self._last(function, several, row.time)
@@ -277,11 +299,11 @@ class RowWriter:
         ends = f"range({row.first}, {last} + 1, {step_of(window)})"
         allowance = self._allowance(window.grace_ms)
         watermark = f"{row.newest} - {allowance}" if allowance else row.newest
-        with function.block(f"if {self._is_late(row.first, window.grace_ms, row.newest, '<=')}:"):
+        with function.block(f"if {self.is_late(row.first, window.grace_ms, row.newest, '<=')}:"):
             function.line(f"{row.first} = rows.late_until(records, {query}, {ends}, {watermark})")
 
     def _append_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:
-        keys = self._key_values(function, operator.keys, row)
+        keys = self.key_values(function, operator.keys, row)
         writer = self._writer(function, row)
         operands = [writer.value(expr) for _, expr in operator.operands]
         columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in (*operator.keys, *operator.operands))
@@ -313,7 +335,7 @@ class RowWriter:
         assert isinstance(self._input, ph.SourceInput)
         return grace_ms + self._input.source.event_time.delay_ms
 
-    def _is_late(self, until: str, grace_ms: int, newest: str, operator: str) -> str:
+    def is_late(self, until: str, grace_ms: int, newest: str, operator: str) -> str:
         """Whether what could be added to until a time had closed by the watermark (newest − delay) of the partition."""
         allowance = self._allowance(grace_ms)
         return f"{until} + {allowance} {operator} {newest}" if allowance else f"{until} {operator} {newest}"
@@ -329,11 +351,11 @@ class RowWriter:
         assert isinstance(self._input, ph.SourceInput)
         allowance = operator.ttl_ms + self._input.source.event_time.delay_ms
         with function.block(f"if {row.time} + {allowance} < {row.newest}:"):
-            function.line(f"rows.too_old(records, {self._query(operator.query)})")
+            function.line(f"rows.too_old(records, {self.query(operator.query)})")
         with function.block("else:"):
             yield
 
-    def _key_values(self, function: FunctionWriter, keys: tuple[tuple[str, Expr], ...], row: Row) -> list[str]:
+    def key_values(self, function: FunctionWriter, keys: tuple[tuple[str, Expr], ...], row: Row) -> list[str]:
         """Code of each part of a grouping key, in its canonical form, without side effects."""
         writer = self._writer(function, row)
         codes: list[str] = []
@@ -367,12 +389,12 @@ class RowWriter:
         function.line(f"{end} = {end_code(window, row.time, self.names)}")
         with ExitStack() as blocks:
             if row.newest is not None:
-                with function.block(f"if {self._is_late(end, window.grace_ms, row.newest, '<=')}:"):
-                    function.line(f"rows.late(records, {self._query(operator.query)})")
+                with function.block(f"if {self.is_late(end, window.grace_ms, row.newest, '<=')}:"):
+                    function.line(f"rows.late(records, {self.query(operator.query)})")
                 blocks.enter_context(function.block("else:"))
             if operator.form is not ph.Form.PARTIAL:  # one keeps no window: what is sent is judged where it arrives
-                blocks.enter_context(self._unless_closed(function, operator, end))
-            self._open_pane(function, operator.number, end, "load")
+                blocks.enter_context(self.unless_closed(function, operator, end))
+            self.open_pane(function, operator.number, end, "load")
             self._update(function, operator, row, end)
 
     def _aggregate_several(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, window: Several) -> None:
@@ -380,12 +402,12 @@ class RowWriter:
         number = operator.number
         row = self._with_first(function, operator, row)
         last = self._last(function, window, row.time)
-        query = self._query(operator.query)
+        query = self.query(operator.query)
         if row.newest is not None:
             self._skip_late(function, window, row, last, query)
         if operator.form is ph.Form.PARTIAL:
             with function.block(f"if {row.first} <= {last}:"):
-                self._open_pane(function, number, f"({row.first}, {last})", "load")
+                self.open_pane(function, number, f"({row.first}, {last})", "load")
                 self._update(function, operator, row, f"({row.first}, {last})")
             return
         assert row.first is not None
@@ -403,7 +425,7 @@ class RowWriter:
         function.setup(f"{closed} = task.states[{operator.number}].closed_until")
         with function.block(f"if {first} <= {closed}:"):
             ends = f"range({first}, {last} + 1, {step_of(window)})"
-            function.line(f"{first} = task.closed_before({self._query(operator.query)}, {ends}, {closed})")
+            function.line(f"{first} = task.closed_before({self.query(operator.query)}, {ends}, {closed})")
 
     @contextmanager
     def _each_pane(
@@ -423,10 +445,10 @@ class RowWriter:
     def _aggregate_session(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row, window: Session) -> None:
         """Update the session that the row belongs to: most rows belong to the newest of their group."""
         number = operator.number
-        query = self._query(operator.query)
+        query = self.query(operator.query)
         with ExitStack() as blocks:
             if row.newest is not None:
-                with function.block(f"if {self._is_late(row.time, window.grace_ms, row.newest, '<')}:"):
+                with function.block(f"if {self.is_late(row.time, window.grace_ms, row.newest, '<')}:"):
                     function.line(f"rows.late_for_session(records, {query})")
                 blocks.enter_context(function.block("else:"))
             if operator.form is not ph.Form.PARTIAL:
@@ -454,10 +476,10 @@ class RowWriter:
             self._emit_change(function, operator, prepared, None)
 
     @contextmanager
-    def _unless_closed(self, function: FunctionWriter, operator: ph.AggregateOp, end: str) -> Iterator[None]:
+    def unless_closed(self, function: FunctionWriter, operator: ph.AggregateOp | ph.TopOp, end: str) -> Iterator[None]:
         function.setup(f"closed_{operator.number} = task.states[{operator.number}].closed_until")
         with function.block(f"if {end} <= closed_{operator.number}:"):
-            function.line(f"task.late_after_idle({self._query(operator.query)})")
+            function.line(f"task.late_after_idle({self.query(operator.query)})")
         with function.block("else:"):
             yield
 
@@ -469,7 +491,7 @@ class RowWriter:
         function.setup(f"{miss}_{number} = {owner}.{miss}")
         function.setup(f"dirty_{number} = groups_{number}.dirty")
 
-    def _open_pane(self, function: FunctionWriter, number: int, end: str, miss: str) -> None:
+    def open_pane(self, function: FunctionWriter, number: int, end: str, miss: str) -> None:
         """Turn to the groups of another window, where this row is in another one than the last."""
         function.setup(f"open_{number} = task.states[{number}].open")
         function.setup(f"pane_end_{number} = None")
@@ -485,7 +507,7 @@ class RowWriter:
 
     def _prepare(self, function: FunctionWriter, operator: ph.AggregateOp, row: Row) -> Prepared:
         """The key and the operands of a row, evaluated before any state changes: a bad row changes nothing."""
-        keys = self._key_values(function, operator.keys, row)
+        keys = self.key_values(function, operator.keys, row)
         operands = self._operand_values(function, operator, row)
         key = key_code(keys)
         if not key.isidentifier():
@@ -589,8 +611,8 @@ class RowWriter:
             case Tumbling() | Daily():
                 with function.block("for key, end, partial in rows:"):
                     function.line(comment_line)
-                    with self._unless_closed(function, operator, "end"):
-                        self._open_pane(function, operator.number, "end", "adopt")
+                    with self.unless_closed(function, operator, "end"):
+                        self.open_pane(function, operator.number, "end", "adopt")
                         self._merge_one(function, operator)
             case several:
                 with function.block("for key, first, last, partial in rows:"):
@@ -613,7 +635,7 @@ class RowWriter:
         with function.block("for key, partial in rows:"):
             function.line(f"# {describe(operator)}")
             with function.block(f"if partial.last + {window.gap_ms} <= closed_{number}:"):
-                function.line(f"task.late_after_idle({self._query(operator.query)})")
+                function.line(f"task.late_after_idle({self.query(operator.query)})")
             with function.block("else:"):
                 changed = ".changed = True" if self.accumulators[id(operator)].tells_changes else ""
                 function.line(f"merge_{number}(key, partial){changed}")
@@ -675,16 +697,16 @@ class RowWriter:
                 variable = safe_name(name, function.taken)
                 function.line(f"{variable} = {bare(accumulators.result(call, self.names))}")
                 columns[name] = Variable(variable, call.nullable)
-            self._consumers(function, operator.consumers, row)
+            self.consumers(function, operator.consumers, row)
 
         if operator.form is ph.Form.PARTIAL or not self._results_may_fail(operator):
             write()
             return
-        query = self._query(operator.query)
+        query = self.query(operator.query)
         with function.block("try:"):
             write()
         with function.block("except RecordError as error:"):
-            self._reject_result(function, query, group)
+            self.reject_result(function, query, group)
 
     def _group(self, operator: ph.AggregateOp, keys: list[str], key: str, end: str | None) -> Group:
         """The group of an aggregation whose key stands in variables, in the window that ends there."""
@@ -716,8 +738,8 @@ class RowWriter:
         row = Row({}, "acc.time", ("acc.time", "b''", "0"), None, self._group(operator, keys, key, None))
         for sink in self.tables(operator):
             with ExitStack() as blocks:
-                if id(sink) in self._flags:
-                    blocks.enter_context(function.block(f"if acc.{self._flags[id(sink)]}:"))
+                if id(sink) in self.flags:
+                    blocks.enter_context(function.block(f"if acc.{self.flags[id(sink)]}:"))
                 if not may_fail(sink):
                     self._append_sink(function, sink, row, "None")
                     continue
@@ -730,7 +752,7 @@ class RowWriter:
         sums = any(call.function.name in ("SUM", "AVG") for _, call in operator.calls)
         return sums or any(may_fail(consumer) for consumer in operator.consumers)
 
-    def _query(self, query: p.Query) -> str:
+    def query(self, query: p.Query) -> str:
         errors = QueryErrors(query.name, query.on_error, query.late)
         for name, value in self.names.bound.items():
             if value == errors:

@@ -12,12 +12,15 @@ from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.codegen.accumulators import Accumulators
 from headrace.sql.codegen.expressions import Variable
+from headrace.sql.codegen.over import OverWriter
 from headrace.sql.codegen.rows import Row, RowWriter
+from headrace.sql.codegen.top import TopWriter
 from headrace.sql.codegen.traits import needs_of, purpose, row_fields, row_struct
 from headrace.sql.codegen.writer import FunctionWriter, safe_name, tuple_text
+from headrace.sql.over_layout import layout_of
 from headrace.sql.runtime.columns import DecodedColumn
 from headrace.sql.runtime.watermarks import END, earlier
-from headrace.sql.windows import Cumulating, Hopping, Session
+from headrace.sql.windows import Cumulating, Hopping, Session, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class GeneratedStage:
     inputs: tuple[InputFunction, ...]
     columns: tuple[DecodedColumn, ...]
     accumulators: tuple[tuple[ph.AggregateOp, Accumulators], ...]
+    ordered: tuple[OverWriter | TopWriter, ...]
     sinks: tuple[p.Query, ...]
     exchanges: tuple[ph.Exchange, ...]
     row_type: Any
@@ -53,6 +57,13 @@ class _StageWriter:
     def __init__(self, stage: ph.Stage) -> None:
         self._stage = stage
         self._rows = RowWriter(stage)
+        self._ordered: dict[int, OverWriter | TopWriter] = {}
+        for operator in ph.walk(stage.consumers):
+            if isinstance(operator, ph.OverOp):
+                self._ordered[id(operator)] = OverWriter(self._rows, operator)
+            elif isinstance(operator, ph.TopOp):
+                self._ordered[id(operator)] = TopWriter(self._rows, operator)
+        self._rows.writers.update(self._ordered)
         self._functions: list[FunctionWriter] = []
         self._taken: set[str] = set()
         self._attributes = {}
@@ -61,8 +72,11 @@ class _StageWriter:
 
     def generate(self) -> GeneratedStage:
         inputs = tuple(self._input(operator, index) for index, operator in enumerate(self._stage.consumers))
-        for operator in self._rows.aggregations:
-            self._emission(operator)
+        for operator in ph.walk(self._stage.consumers):
+            if isinstance(operator, ph.AggregateOp):
+                self._emission(operator)
+            elif id(operator) in self._ordered:
+                self._functions += self._ordered[id(operator)].functions()
         self._advance()
         self._flush()
         self._elapse()
@@ -73,6 +87,7 @@ class _StageWriter:
             inputs,
             self._decoded_columns(),
             tuple((op, self._rows.accumulators[id(op)]) for op in self._rows.aggregations),
+            tuple(self._ordered.values()),
             tuple(op.query for op in self._rows.sinks),
             tuple(self._rows.exchanges),
             self._row_type(),
@@ -128,17 +143,16 @@ class _StageWriter:
         with function.block(f"for {', '.join(loop)} in zip({', '.join(feeds)}):"):
             for line in assignments:
                 function.line(line)
-            row = Row(columns, "time", ("time", "partition", "offset"), "newest")
+            row = Row(columns, "time", ("time", "partition", "offset"), "newest", kept=True)
             self._rows.guarded(function, operator, row)
         self._functions.append(function)
         event_time = {input_.source.event_time.column} if input_.source.event_time.column else set()
         return InputFunction(name, needs, frozenset(wanted | event_time))
 
     def _exchange_function(self, input_: ph.ExchangeInput, operator: ph.Operator, index: int) -> InputFunction:
-        assert isinstance(operator, ph.AggregateOp)
         name = f"from_exchange_{index}"
         function = FunctionWriter(f"{name}(rows, task)", f"Re-keyed rows, for {purpose(operator)}.")
-        if operator.form is ph.Form.MERGE:
+        if isinstance(operator, ph.AggregateOp) and operator.form is ph.Form.MERGE:
             self._rows.merge(function, operator)
         else:
             function.taken |= {"row", "time", "key"}
@@ -149,7 +163,7 @@ class _StageWriter:
                     columns[column.name] = Variable(variable, column.nullable)
                     function.line(f"{variable} = row.{field}")
                 function.line("time = row.time")
-                first = "row.first" if isinstance(operator.window, (Hopping, Cumulating)) else None
+                first = "row.first" if isinstance(_window(operator), (Hopping, Cumulating)) else None
                 row = Row(columns, "time", ("time", "row.origin", "row.position"), first=first)
                 self._rows.operator(function, operator, row)
         self._functions.append(function)
@@ -161,8 +175,7 @@ class _StageWriter:
         if isinstance(input_, ph.SourceInput):
             return None
         (operator,) = self._stage.consumers
-        assert isinstance(operator, ph.AggregateOp)
-        if operator.form is ph.Form.MERGE:
+        if isinstance(operator, ph.AggregateOp) and operator.form is ph.Form.MERGE:
             accumulators = self._rows.accumulators[id(operator)]
             key, state = accumulators.key_type, accumulators.struct
             row: Any = tuple
@@ -173,7 +186,7 @@ class _StageWriter:
                     return row[key, int, int, state]
                 case _:
                     return row[key, int, state]
-        return row_struct(input_.rows, operator.window, ordered=input_.ordered)
+        return row_struct(input_.rows, _window(operator), ordered=input_.ordered)
 
     # Emission: changes at a commit, results when windows close
 
@@ -325,6 +338,13 @@ class _StageWriter:
                 case ph.AggregateOp(emission=ph.Emission.INTERVAL):
                     with function.block("if watermark == END and not task.finished:"):
                         function.line(f"release_{operator.number}(task, END)")
+                case ph.OverOp():
+                    function.line(f"ready_{operator.number}(task, earlier(watermark, {behind}))")
+                    if layout_of(operator.calls).ahead:
+                        with function.block("if watermark == END and not task.finished:"):
+                            function.line(f"finish_{operator.number}(task)")
+                case ph.TopOp(windowed=True):
+                    function.line(f"close_{operator.number}(task, earlier(watermark, {behind}))")
                 case ph.RowsToExchange() | ph.PartialsToExchange():
                     number = self._rows.exchanges.index(operator.exchange)
                     function.line(f"task.exchanges[{number}].watermark = earlier(watermark, {behind})")
@@ -332,11 +352,12 @@ class _StageWriter:
 
     def _flush(self) -> None:
         function = FunctionWriter("flush(task)", "A commit is due: emit the newest changes, send partial aggregates.")
-        for operator in self._rows.aggregations:
-            if operator.form is ph.Form.PARTIAL:
-                function.line(f"send_{operator.number}(task)")
-            elif operator.emission is ph.Emission.LATEST:
-                function.line(f"changes_{operator.number}(task)")
+        for operator in ph.walk(self._stage.consumers):
+            match operator:
+                case ph.AggregateOp(form=ph.Form.PARTIAL):
+                    function.line(f"send_{operator.number}(task)")
+                case ph.AggregateOp(emission=ph.Emission.LATEST) | ph.TopOp(windowed=False, changes=p.Changes.LATEST):
+                    function.line(f"changes_{operator.number}(task)")
         function.line("return")
         self._functions.append(function)
 
@@ -355,3 +376,7 @@ class _StageWriter:
         for operator in holding:
             function.line(f"release_{operator.number}(task, now)")
         self._functions.append(function)
+
+
+def _window(operator: ph.Operator) -> Window | None:
+    return operator.window if isinstance(operator, ph.AggregateOp) else None

@@ -61,8 +61,16 @@ def needs_of(operator: ph.Operator) -> frozenset[str]:
         case ph.RowsToExchange():
             if operator.window is not None or operator.ttl_ms is not None:
                 needs.add("newest")
+            if operator.timed:
+                needs.add("newest")
             if operator.ordered:
                 needs.add("offsets")
+        case ph.OverOp():
+            needs |= {"newest", "offsets"}
+            if not operator.rekeyed:
+                needs |= {"keys", "headers"} & frozenset().union(*map(needs_of, operator.consumers))
+        case ph.TopOp():
+            needs.add("offsets")
         case ph.FilterOp() | ph.ProjectOp():
             for consumer in operator.consumers:
                 needs |= needs_of(consumer)
@@ -89,20 +97,17 @@ def may_fail(operator: ph.Operator) -> bool:
             return is_failing or window_may_fail(operator.window)
         case ph.SinkOp():
             kinds = {column.type.kind for column in operator.query.node.columns}
-            aggregate = p.aggregate_of(operator.query.node)
-            if aggregate is not None:
-                kinds |= {expr.type.kind for _, expr in aggregate.keys}
-                kinds |= {Kind.TIMESTAMP} if aggregate.window is not None else set()
+            kinds |= {type_.kind for _, type_ in p.key_parts(operator.query.node) or ()}
             formatted = operator.query.sink.timestamp_format is not None
             # a time may be out of the range of its text
             return Kind.DATE in kinds or (formatted and Kind.TIMESTAMP in kinds)
-        case ph.PartialsToExchange():
+        case ph.OverOp() | ph.TopOp() | ph.PartialsToExchange():
             return False
 
 
 def first_query(operator: ph.Operator) -> p.Query:
     match operator:
-        case ph.SinkOp() | ph.AggregateOp() | ph.RowsToExchange():
+        case ph.SinkOp() | ph.AggregateOp() | ph.OverOp() | ph.TopOp() | ph.RowsToExchange():
             return operator.query
         case ph.FilterOp() | ph.ProjectOp():
             return first_query(operator.consumers[0])

@@ -16,10 +16,14 @@ _LOCAL = (
     *("group", "start", "first", "last", "entries"),
     *("partition", "offset", "record_key", "sink_key", "headers", "entries", "pane", "until", "watermark"),
 )
-_BOUND = ("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null")
+_BOUND = (
+    *("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null"),
+    *("bisect_left", "enter", "backwards"),
+)
 _RESERVED = frozenset((*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(scalars)))
 _NUMBERED = re.compile(
-    "(groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|closed|"
+    "(wait|taken|trim|groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|"
+    "closed|rank|top|entry|"
     r"keys|values|times|headers|exchange|literal|query|format|usable|like|conversion|out)_\d+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""

@@ -12,13 +12,16 @@ import msgspec
 from headrace.sql.errors import RecordError
 from headrace.sql.plan import Late, OnError
 from headrace.sql.runtime.holding import Clock
+from headrace.sql.runtime.logs import Logs
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import Headers, Output, RecordBatch
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
 from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState
+from headrace.sql.runtime.waiting import WaitingRows
 from headrace.sql.runtime.watermarks import END, Watermarks
 
 AggregationState = GroupedState | WindowedState | SessionState | PartialWindows | PartialSessions
+OperatorState = AggregationState | WaitingRows | Logs
 
 
 class RecordRefusedError(Exception):
@@ -102,6 +105,12 @@ class Rows:
             self._execution.late(self.batch, self.position(reader), query, cause, missed)
         return ends.start + missed * ends.step
 
+    def late_for_over(self, reader: Iterator[Any], query: QueryErrors) -> None:
+        """The row read last came after the rows of its time had been passed on."""
+        self._execution.late(
+            self.batch, self.position(reader), query, "the record is older than its partition's watermark"
+        )
+
     def too_old(self, reader: Iterator[Any], query: QueryErrors) -> None:
         """The row read last came after its group may have been deleted."""
         cause = "the record is older than its partition's watermark by more than the ttl"
@@ -113,7 +122,7 @@ class StageExecution:
 
     def __init__(
         self,
-        states: Sequence[AggregationState],
+        states: Sequence[OperatorState],
         sinks: Sequence[SinkBuffer],
         exchanges: Sequence[ExchangeBuffer],
         watermarks: Watermarks,

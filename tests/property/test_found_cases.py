@@ -70,6 +70,35 @@ def test_two_columns_of_one_name_that_generated_code_numbers_are_told_apart() ->
     assert record.value == {"a": 3, "b": 4}
 
 
+_ORDERED_NAMES = (
+    *("row", "time", "origin", "position", "key", "acc", "log", "history", "at", "gone", "past", "peers", "made"),
+    *("before", "rank", "rows", "ahead", "until", "count", "dense", "rank_time"),
+    *("rank_0", "top_0", "place_0", "entry_0", "wait_0", "taken_0", "get_1", "trim_2"),
+    *("bisect_left", "enter", "backwards", "sum_double", "decimal_subtract"),
+)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("name", _ORDERED_NAMES)
+def test_a_column_may_have_any_name_that_generated_code_for_ordered_rows_uses(name: str, mode: Mode) -> None:
+    def results(column: str) -> list[Any]:
+        sql = f"""
+            CREATE STREAM events ("{column}" DOUBLE, s VARCHAR, moment TIMESTAMP, WATERMARK FOR moment);
+            CREATE STREAM o AS SELECT LAG("{column}", 2, "{column}") OVER w AS a, LEAD("{column}") OVER w AS b,
+                   RANK() OVER w AS c, SUM("{column}") OVER (w RANGE INTERVAL '1' SECOND PRECEDING) AS d,
+                   FIRST_VALUE("{column}") OVER w AS e, COUNT("{column}") OVER (w ROWS 200 PRECEDING) AS f,
+                   "{column}" AS g
+            FROM events WINDOW w AS (PARTITION BY s ORDER BY moment);
+            CREATE TABLE t AS SELECT "{column}" AS v, s
+            FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY s ORDER BY "{column}" DESC, s DESC) AS n FROM events)
+            WHERE n <= 2 AND "{column}" < 15;"""
+        result = local(sql, [{column: n * 0.75, "s": "pq"[n % 2], "moment": n // 2 * 400} for n in range(24)], mode)
+        assert not result.dead_letters
+        return sorted((r.sink, str(r.value), r.timestamp) for r in result.records)
+
+    assert results(name) == results("plain")
+
+
 @pytest.mark.parametrize("keys", ["n % 2, k IS NULL", "k IS NULL, n % 2"])
 def test_keys_that_are_expressions_keep_their_values(keys: str) -> None:
     first, second = keys.split(", ")

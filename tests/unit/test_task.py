@@ -452,3 +452,57 @@ def cut_changes(task: Task) -> Sequence[Change]:
     cut = task.cut()
     assert cut is not None
     return cut.changelog
+
+
+OVER = """\
+CREATE STREAM events (k VARCHAR KEY, at TIMESTAMP, WATERMARK FOR at);
+CREATE STREAM numbered AS SELECT k, at, ROW_NUMBER() OVER (PARTITION BY k ORDER BY at) AS n FROM events;
+"""
+
+
+def numbered(task: Task) -> list[tuple[int, int]]:
+    """(event time, number) of every row taken from a task."""
+    rows = [json.loads(v or b"") for o in task.take_outputs() if o.topic == "numbered" for v in o.values]
+    return [(row["at"], row["n"]) for row in rows]
+
+
+def test_rows_of_over_wait_for_the_slowest_partition() -> None:
+    # partition 0  |--*-----*---|      200, 900
+    # partition 1  |---*--------|      300: rows before it are final, the one at it is not
+    task = open_task(MemoryStore(), factory(sql=OVER))
+    feed(task, FIRST, 900, offset=0)
+    feed(task, FIRST, 200)
+    assert task.counters["numbered"].late == 1
+    feed(task, SECOND, 100, 300)
+    assert numbered(task) == [(100, 1)]
+    feed(task, SECOND, 901)
+    assert numbered(task) == [(300, 2)]
+    task.end_input(FIRST)
+    task.end_input(SECOND)
+    assert numbered(task) == [(900, 3), (901, 4)]
+
+
+def test_row_of_over_that_comes_after_its_time_while_its_partition_was_idle_is_counted_apart() -> None:
+    task = open_task(MemoryStore(), factory(sql=OVER))
+    feed(task, FIRST, 200, 1_500)
+    task.tick(0.0, [SECOND])
+    task.tick(30.0, [SECOND])
+    assert numbered(task) == [(200, 1)]
+    feed(task, SECOND, 300, 1_600)
+    assert task.counters["numbered"].late == 0
+    assert task.counters["numbered"].late_after_idle == 1
+
+
+def test_checkpoint_brings_back_rows_that_wait_and_numbers() -> None:
+    store = MemoryStore()
+    made = factory(sql=OVER)
+    task = open_task(store, made)
+    feed(task, FIRST, 100, 500)
+    feed(task, SECOND, 300)
+    assert numbered(task) == [(100, 1)]
+    cut = task.cut()
+    assert cut is not None
+    store.apply(cut.changelog, 1)
+    again = open_task(store, made)
+    feed(again, SECOND, 600)
+    assert numbered(again) == [(300, 2)]

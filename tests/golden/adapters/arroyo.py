@@ -20,7 +20,7 @@ class Arroyo:
     passing = frozenset(
         (
             *("aggregates", "cast_to_sink_type", "grouped_aggregates", "hourly_by_event_type"),
-            *("select_star", "session_window", "sliding_window_end", "tight_watermark"),
+            *("most_active_driver_last_hour", "select_star", "session_window", "sliding_window_end", "tight_watermark"),
         )
     )
 

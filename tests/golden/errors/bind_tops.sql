@@ -1,0 +1,21 @@
+-- ROW_NUMBER in an order of its own: only with a limit around it.
+CREATE STREAM trades (symbol VARCHAR, price DOUBLE, quantity BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts);
+CREATE TABLE users (symbol VARCHAR PRIMARY KEY, price DOUBLE);
+CREATE VIEW ranked AS SELECT symbol, price, ROW_NUMBER() OVER (PARTITION BY symbol ORDER BY price DESC) AS n FROM trades;
+SELECT symbol, ROW_NUMBER() OVER (PARTITION BY symbol ORDER BY price) AS n FROM trades;
+SELECT symbol, n FROM ranked;
+SELECT symbol, n FROM ranked WHERE price > 3;
+SELECT symbol, n FROM ranked WHERE n <= quantity;
+SELECT symbol, n FROM ranked WHERE n <= 3 OR price > 3;
+SELECT symbol, n FROM ranked WHERE n > 3;
+SELECT symbol, n FROM ranked WHERE n < 1;
+SELECT symbol, n FROM ranked WHERE n <= 10001;
+SELECT symbol, n FROM ranked WHERE n <= 3 EMIT FINAL;
+SELECT COUNT(*) FROM ranked WHERE n <= 3;
+SELECT LAG(n) OVER (ORDER BY price) FROM ranked WHERE n <= 3;
+SELECT * FROM (SELECT *, RANK() OVER (PARTITION BY symbol ORDER BY price) AS n FROM trades) WHERE n <= 3;
+SELECT * FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY price) AS n, LAG(price) OVER (ORDER BY price) AS l FROM trades) WHERE n <= 3;
+SELECT * FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY price ROWS 3 PRECEDING) AS n FROM trades) WHERE n <= 3;
+SELECT n FROM (SELECT quantity AS symbol, ROW_NUMBER() OVER (PARTITION BY symbol, quantity ORDER BY price) AS n FROM trades) AS t WHERE n <= 3;
+CREATE TABLE lasting WITH (ttl = '1d') AS SELECT * FROM ranked WHERE n = 1;
+INSERT INTO users SELECT symbol, LAG(price) OVER (PARTITION BY symbol ORDER BY ts) FROM trades;
