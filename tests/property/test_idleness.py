@@ -95,3 +95,38 @@ def test_row_is_counted_once_or_told_of_whenever_readers_fall_idle(
         assert sum(result["records"] for result in results) == counted, "no result of a window comes too late"
     for history in replay.watermarks.values():
         assert all(before <= after for before, after in pairwise(history))
+
+
+POSITIONS = "CREATE STREAM positions AS SELECT k, at, ROW_NUMBER() OVER (PARTITION BY k ORDER BY at) AS n FROM s;"
+COUNTS = """
+CREATE TABLE counts AS SELECT k, window_start, COUNT(*) AS n FROM positions
+GROUP BY k WINDOW TUMBLING (SIZE 2 SECONDS);
+"""
+ORDERED = {
+    "keyed": (SOURCE.format(" KEY") + POSITIONS + COUNTS, Mode.PARTITIONED),
+    "re-keyed": (SOURCE.format("") + POSITIONS + COUNTS, Mode.PARTITIONED),
+    "one task": (SOURCE.format("") + POSITIONS + COUNTS, Mode.SINGLE),
+}
+
+
+@pytest.mark.parametrize("name", ORDERED)
+@settings(max_examples=settings().max_examples * 2)
+@given(layout=layouts(), steps=STEPS)
+def test_rows_keep_the_order_of_their_times_whenever_readers_fall_idle(
+    name: str, layout: Layout, steps: list[Step]
+) -> None:
+    sql, mode = ORDERED[name]
+    replay = Replay(compiled(sql), mode, layout, 2, idle_timeout_s=0.0)
+    for step in steps:
+        replay.step(step)
+    replay.finish()
+    rows = [json.loads(r.value or b"") for r in replay.emitted if r.topic == "positions"]
+    for key in {row["k"] for row in rows}:
+        mine = [row for row in rows if row["k"] == key]
+        assert [row["n"] for row in mine] == list(range(1, len(mine) + 1))
+        assert all(before["at"] <= after["at"] for before, after in pairwise(mine))
+    assert len(rows) + replay.late + replay.late_after_idle.total() == sum(map(len, layout))
+    written = [record.key for record in replay.emitted if record.topic == "counts"]
+    assert len(written) == len(set(written))
+    counted = sum(json.loads(r.value or b"")["n"] for r in replay.emitted if r.topic == "counts")
+    assert counted == len(rows), "no row that has waited comes too late for a window"

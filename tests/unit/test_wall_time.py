@@ -99,6 +99,20 @@ def test_nothing_is_committed_while_processing_time_stands_still() -> None:
     assert bench.task.cut() is None
 
 
+def test_rows_in_the_order_of_processing_time_come_when_the_clock_has_passed_them() -> None:
+    bench = Bench("""
+        CREATE STREAM events (k VARCHAR, pt AS PROCTIME());
+        CREATE STREAM numbered AS SELECT k, ROW_NUMBER() OVER (PARTITION BY k ORDER BY pt) AS n FROM events;
+        """)
+    bench.feed("a", "a", "b")
+    assert bench.tick(1_000.5) == []
+    assert bench.tick(1_001.5) == [("a", 1), ("a", 2), ("b", 1)]
+    bench.feed("b")
+    assert bench.tick(1_001.9) == []
+    bench.open()
+    assert bench.tick(1_003) == [("b", 2)]
+
+
 EVERY = """\
 CREATE STREAM events (k VARCHAR, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '1' HOUR);
 CREATE TABLE counts AS SELECT k, COUNT(*) AS n FROM events GROUP BY k{window} EMIT EVERY 10 SECONDS;
