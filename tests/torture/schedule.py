@@ -43,7 +43,6 @@ SHORT_DECK = {
     Kind.REPLACE: 1,
     Kind.LEAVE: 1,
     Kind.EXTRA: 1,
-    Kind.KILL_BROKER: 1,
 }
 
 
