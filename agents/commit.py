@@ -38,6 +38,7 @@ class OpenTask:
     """State changes that the first commit has to write before its own."""
     ended: set[TopicPartition] = field(default_factory=set)
     """Inputs of a finite run that will bring nothing more."""
+    closed: bool = False
 
     def cut(self) -> Cut | None:
         cut = self.task.cut()
@@ -47,6 +48,7 @@ class OpenTask:
         return cut
 
     def close(self) -> None:
+        self.closed = True
         if self.store is not None:
             self.store.close()
 
@@ -74,7 +76,8 @@ class Committer:
 
     async def _commit(self, tasks: Collection[OpenTask], membership: Membership) -> bool:
         async with self._lock:
-            cuts = [(task, cut) for task in tasks if (cut := task.cut()) is not None]
+            # One that was closed since the commit was asked for has broken on a batch, or belongs to somebody else.
+            cuts = [(task, cut) for task in tasks if not task.closed and (cut := task.cut()) is not None]
             if not cuts:
                 return False
             started_at = time.monotonic()
@@ -84,7 +87,7 @@ class Committer:
                 task.group_offsets.update({partition: at.next_offset for partition, at in cut.positions.items()})
                 self._committed(cut)
             # Here and nowhere else: everything that was cut is in the stores.
-            trim_caches([opened.task for opened in tasks], self._cache_bytes_max)
+            trim_caches([opened.task for opened in tasks if not opened.closed], self._cache_bytes_max)
             self.commits += 1
             self.commit_s += time.monotonic() - started_at
             return True
