@@ -165,9 +165,8 @@ def build_topology(
         changelog = f"{app}-{safe_topic(stage.name)}-changelog"
         if stage.stateful:
             topics[changelog] = TopicSpec(changelog, TopicKind.CHANGELOG, len(parts), None, _CHANGELOG)
-        # Behind a repartition topic every task hears of all partitions, with the rows.
         watermarks = None
-        if stage.timed and isinstance(stage.input, SourceInput) and len(parts) > 1:
+        if len(parts) > 1 and _must_hear_of_others(stage):
             watermarks = TopicPartition(watermarks_topic(app), 0)
             topics[watermarks.topic] = TopicSpec(watermarks.topic, TopicKind.WATERMARKS, 1, None, _WATERMARKS)
         for number, part in enumerate(parts):
@@ -194,6 +193,14 @@ def build_topology(
     return Topology(
         app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), _version(plan, plan_versions, parallelism)
     )
+
+
+def _must_hear_of_others(stage: Stage) -> bool:
+    """Whether a task that reads one partition of a source must know how far the others are, while its own is idle.
+
+    Behind a repartition topic every task hears of all of them, with the rows. Processing time is never idle.
+    """
+    return stage.timed and isinstance(stage.input, SourceInput) and not stage.input.source.event_time.processing
 
 
 class GrowthRefused(Exception):  # noqa: N818

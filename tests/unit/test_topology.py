@@ -28,8 +28,18 @@ def topology(sql: str, mode: Mode = Mode.PARTITIONED, partitions: int = 2) -> To
         (KEYED + WINDOWS, Mode.PARTITIONED, 1, False),
         (KEYED + WINDOWS, Mode.SINGLE, 2, False),
         (RE_KEYED, Mode.PARTITIONED, 2, False),
+        (KEYED.replace("WATERMARK FOR at", "p AS PROCTIME()") + WINDOWS, Mode.PARTITIONED, 2, False),
     ],
-    ids=["windows", "ttl", "no time", "no state", "one partition", "one task", "behind a repartition topic"],
+    ids=[
+        "windows",
+        "ttl",
+        "no time",
+        "no state",
+        "one partition",
+        "one task",
+        "behind a repartition topic",
+        "wall time",
+    ],
 )
 def test_watermarks_are_shared_where_state_ends_with_time_and_lies_in_several_source_partitions(
     sql: str, mode: Mode, partitions: int, shared: bool
