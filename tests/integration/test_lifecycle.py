@@ -236,7 +236,7 @@ def test_app_starts_where_it_is_told_to_and_keeps_its_start(new_sql_app: NewSqlA
     since = "latest" if start == "latest" else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment / 1000 - 30))
     arguments = ("--set", f"start_from={since}", "--workers", "2")
     run = app.run(*arguments)
-    run.await_events("task open", 8)
+    run.await_events("task open", 12)
     assert run.stop() == 0
     new = [hit(number) for number in range(400, 700)]
     app.produce([Input(r.partition, None, r.value, moment) for r in new])  # while nobody runs
