@@ -257,6 +257,8 @@ class RowWriter:
                 self._append_exchange(function, operator, row)
             return
         if operator.window is None or row.newest is None:
+            if isinstance(operator.window, Daily):  # behind the repartition topic nobody knows what the row is of
+                function.line(f"{end_code(operator.window, row.time, self.names)}  # or outside of the calendar")
             with self._unless_too_old(function, operator, row):
                 self._append_exchange(function, operator, self._with_first(function, operator, row))
             return

@@ -198,3 +198,16 @@ def test_time_outside_of_the_calendar_is_a_bad_record() -> None:
     result = run("TUMBLING (1 DAY, TIMEZONE 'UTC')", [{"k": "a", "v": 1, "at": 10**17}])
     assert [letter.kind for letter in result.dead_letters] == ["time"]
     assert result.records == []
+
+
+@pytest.mark.parametrize("mode", ["single", "partitioned"])
+def test_window_of_rows_that_is_outside_of_the_calendar_is_a_bad_result(mode: str) -> None:
+    app = App(
+        "CREATE STREAM t (k VARCHAR, v BIGINT, at TIMESTAMP, WATERMARK FOR at);"
+        "CREATE TABLE small AS SELECT k, v, COUNT(*) AS n FROM t GROUP BY k, v, TUMBLE(at, 1ms);"
+        "CREATE TABLE w AS SELECT k, SUM(n) AS n FROM small WINDOW TUMBLING (1 DAY, TIMEZONE 'UTC') GROUP BY k "
+        "EMIT CHANGES;"
+    )
+    result = app.local({"t": [{"k": "a", "v": 1, "at": 0}, {"k": "a", "v": 1, "at": 10**17}]}, mode=mode, partitions=2)
+    assert [letter.kind for letter in result.dead_letters] == ["time"]
+    assert list(result.final("w").values()) == [{"k": "a", "n": 1}]
