@@ -144,6 +144,9 @@ class _SelectGrouped:
         if any(isinstance(item.expression, s.Star) for item in select.items):
             star = next(item for item in select.items if isinstance(item.expression, s.Star))
             raise sql_error("* does not go with GROUP BY", star.span, "name the keys and the aggregates")
+        for item in select.items:
+            if isinstance(item.expression, s.WindowClause) and item.expression.time is not None:
+                self._check_time(item.expression.time)
         if clause is not None:
             select = replace(select, items=tuple(_with_bounds(select.items, clause)))
         items = _select_items(select, self._scope, above)
