@@ -185,6 +185,10 @@ class Binder:
                 raise sql_error("a column list needs a declared target", statement.columns[0].span)
             options = o.Options((), o.SINK_OPTIONS, "option")
         else:
+            if any(column.processing_time for column in declared.columns):
+                raise sql_error(
+                    f"`{target.name}` has a PROCTIME() column, which cannot be written", statement.target.span
+                )
             wanted = [(c.name.text, c.type, c.not_null) for c in declared.columns]
             options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         settings = self._with(options)

@@ -41,3 +41,5 @@ CREATE STREAM e5 WITH (timestamp_format = 'hh:mm') AS SELECT ts FROM trades;
 SELECT symbol FROM trades EMIT EVERY 1 SECOND;
 SELECT symbol, COUNT(*) AS n FROM trades GROUP BY symbol EMIT EVERY 0 SECONDS;
 CREATE STREAM two_times (a INT, ts TIMESTAMP, pt AS PROCTIME(), WATERMARK FOR ts);
+CREATE STREAM clocked (symbol VARCHAR, pt AS PROCTIME());
+INSERT INTO clocked SELECT symbol, ts FROM trades;
