@@ -419,9 +419,10 @@ class HeadraceParser(Parser):
         """`TUMBLE(time, size)` in GROUP BY, behind its opening parenthesis; sqlglot takes the closing one."""
         first = self._tokens[self._index - 2]
         window = self._parse_window_arguments(first.text.upper(), first, None)
-        held = tree.holder(replace(window, span=Span(first.start, (self._curr or self._prev).end + 1)))
-        held.meta.update(start=window.span.start, end=held.meta["held"].span.end - 1)
-        return held
+        window = replace(window, span=Span(first.start, (self._curr or self._prev).end + 1))
+        node = tree.holder(window)
+        node.meta.update(start=window.span.start, end=window.span.end - 1)
+        return node
 
     def _parse_window_arguments(self, name: str, first: Token, time: syntax.Expression | None) -> syntax.WindowClause:
         """What stands between the parentheses of a window: perhaps its time column, durations, a time zone."""
@@ -449,7 +450,7 @@ class HeadraceParser(Parser):
             elif time is None and not given:
                 time = tree.convert_expression(self._parse_disjunction(), token_span(start))
             else:
-                self.raise_error(f"expected {names[0]}, GRACE PERIOD or `)`" if given else "expected a duration")
+                self.raise_error(f"expected {', '.join(names)} or `)`" if given else "expected a duration")
             if not self._match(TokenType.COMMA):
                 break
         span = self._span_from(first)

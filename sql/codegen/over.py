@@ -226,7 +226,8 @@ class OverWriter:
         )
         return Group(keys, "", None, None, (), False, False)
 
-    # The calls
+    # Results
+
     def _before_leads(self) -> list[tuple[str, OverCall]]:
         """Results that are known while a row waits for the next ones."""
         return [(name, call) for name, call in self._operator.calls if call.name != "LEAD"]

@@ -260,8 +260,6 @@ class CallWriter:
                 function_name = self._names.bind("mean_double", mean_double)
         return f"{function_name}({found})"
 
-    # To the consumers
-
 
 def _looked_back(operator: ph.OverOp) -> Iterator[str]:
     """Columns that later rows look at."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from headrace.sql.errors import RecordError
@@ -44,4 +44,4 @@ class Days:
     def _midnight(self, day: int) -> int:
         """The first instant of a day: where clocks skip midnight, the moment at which they do."""
         local = datetime.combine(date.fromordinal(_EPOCH + day), time(), self._zone)
-        return (local - datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))) // timedelta(milliseconds=1)
+        return (local - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
