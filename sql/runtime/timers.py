@@ -33,7 +33,7 @@ class Timers:
         self._added_last: set[Timer] = set()  # of the last cut: the store may not know it yet
         self._removed_last: set[Timer] = set()
         self._heap: list[Timer] = []  # of those added, perhaps removed since
-        self._earliest = START  # no timer is due before
+        self._earliest = START  # no timer is due before, so the store is read from there: what is gone costs nothing
         self.live = 0
         """Timers that the store holds after the last cut."""
 
@@ -61,12 +61,13 @@ class Timers:
             timer = heapq.heappop(self._heap)
             if self._is_here(timer):
                 found.append(timer)
-        self._earliest = self._heap[0][0] if self._heap else END
+        earliest = self._heap[0][0] if self._heap else END
         for timer in self._stored():
             if timer[0] > until:
-                self._earliest = min(self._earliest, timer[0])
+                earliest = min(earliest, timer[0])
                 break
             found.append(timer)
+        self._earliest = earliest
         unique = sorted(set(found))
         for timer in unique:
             self._remove(timer)
@@ -78,7 +79,7 @@ class Timers:
     def _stored(self) -> Iterator[Timer]:
         """Timers that the store has and that were not removed since."""
         begin = len(self._prefix)
-        for data, _ in self._store.scan(self._prefix, following(self._prefix)):
+        for data, _ in self._store.scan(self._prefix + ordered_bytes(self._earliest), following(self._prefix)):
             timer = (int.from_bytes(data[begin : begin + 8], "big") - 2**63, data[begin + 8 :])
             is_gone = timer in self._removed or (timer in self._removed_last and timer not in self._added_last)
             if not is_gone:
