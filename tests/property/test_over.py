@@ -24,7 +24,7 @@ from tests.property.generators import (
     rows_in_order,
     schedules,
 )
-from tests.property.overs import OverCase, TopCase, ordered_apps, over_apps, top_apps
+from tests.property.overs import OverCase, OverQuery, TopCase, TopQuery, ordered_apps, over_apps, top_apps
 from tests.property.replay import Guarantee, Replay
 from tests.property.results import assert_same_sinks, bad_records, final_contents, of_sink, read_row
 
@@ -103,6 +103,16 @@ def assert_same_rows(ours: Iterable[Mapping[str, Any]], theirs: Iterable[Mapping
                 assert a is None or math.isclose(float(a), float(b), rel_tol=1e-9, abs_tol=1e-9), (key, mine, other)
 
 
+def conditions(
+    connection: duckdb.DuckDBPyConnection, query: OverQuery | TopQuery
+) -> tuple[str, str, Counter[tuple[int, int]]]:
+    """Which readable rows pass, which of them have an error, and the records that do."""
+    passing = query.where.oracle if query.where else "TRUE"
+    errors = " OR ".join(f"COALESCE({term.error}, FALSE)" for term in query.terms if term.error) or "FALSE"
+    failed = connection.execute(f"SELECT partition, position FROM readable WHERE ({passing}) AND ({errors})").fetchall()
+    return passing, errors, Counter(failed)
+
+
 @st.composite
 def over_runs(draw: st.DrawFn) -> tuple[OverCase, Layout]:
     case = draw(over_apps())
@@ -129,14 +139,12 @@ def test_over_gives_what_duckdb_computes_in_every_mode_whatever_happens(
     query = case.over
     assert query is not None
     bad = fill(connection, case, query.columns, layout)
-    passing = query.where.oracle if query.where else "TRUE"
-    errors = " OR ".join(f"COALESCE({term.error}, FALSE)" for term in query.terms if term.error) or "FALSE"
+    passing, errors, failed = conditions(connection, query)
     late = Counter(
         connection.execute(
             f"SELECT partition, position FROM readable WHERE late AND ({passing}) AND NOT ({errors})"
         ).fetchall()
     )
-    failed = connection.execute(f"SELECT partition, position FROM readable WHERE ({passing}) AND ({errors})").fetchall()
     items = [*query.kept, *(f"v{index}" for index in range(len(query.calls)))]
     found = connection.execute(
         f"WITH ordered AS (SELECT *, ROW_NUMBER() OVER (ORDER BY time, partition, position) AS seq FROM readable "
@@ -153,7 +161,7 @@ def test_over_gives_what_duckdb_computes_in_every_mode_whatever_happens(
         letters = bad_records(replay)
         assert Counter({(int(p), int(o)): c for (_, kind, p, o), c in letters.items() if kind == "late"}) == late
         others = Counter({(int(p), int(o)): c for (_, kind, p, o), c in letters.items() if kind != "late"})
-        assert others == bad + Counter(failed)
+        assert others == bad + failed
         if not schedule.restarts:
             assert replay.late == late.total()
 
@@ -201,9 +209,7 @@ def test_top_n_holds_what_duckdb_computes_in_every_mode_whatever_happens(
     query = case.top
     assert query is not None
     bad = fill(connection, case, query.columns, layout)
-    passing = query.where.oracle if query.where else "TRUE"
-    errors = " OR ".join(f"COALESCE({term.error}, FALSE)" for term in query.terms if term.error) or "FALSE"
-    failed = connection.execute(f"SELECT partition, position FROM readable WHERE ({passing}) AND ({errors})").fetchall()
+    passing, errors, failed = conditions(connection, query)
     found = connection.execute(query.oracle(f"({passing}) AND NOT ({errors})")).fetchall()
     expected = [dict(zip(query.items, map(comparable, row), strict=True)) for row in found]
     (sink,) = case.sinks
@@ -212,9 +218,7 @@ def test_top_n_holds_what_duckdb_computes_in_every_mode_whatever_happens(
         replay = Replay(app, mode, layout, parallelism, cache_bytes=cache_bytes)
         replay.run(schedule)
         assert_same_rows([row for row, _ in final_contents(replay.emitted, sink).values()], expected, {"x"})
-        assert Counter({(int(p), int(o)): c for (_, _, p, o), c in bad_records(replay).items()}) == bad + Counter(
-            failed
-        )
+        assert Counter({(int(p), int(o)): c for (_, _, p, o), c in bad_records(replay).items()}) == bad + failed
 
 
 @st.composite
