@@ -62,7 +62,7 @@ class OverWriter:
     def __init__(self, rows: RowWriter, operator: ph.OverOp) -> None:
         self.number = operator.number
         self._rows = rows
-        self._operator = operator
+        self.operator = operator
         self._calls = CallWriter(rows.names, operator)
         self._wanted = {column.name for consumer in operator.consumers for column in ph.needed(consumer)}
         self._keys = {column.name for column in operator.keys}
@@ -84,7 +84,7 @@ class OverWriter:
             small = history if layout.rows and not layout.has_log else None
             known = [python_type(call.type, nullable=call.nullable) for _, call in self._before_leads()]
             ahead = row[(int, waiting, *known)] if layout.ahead else None
-            keys = [(column.name, column) for column in self._operator.keys]
+            keys = [(column.name, column) for column in self.operator.keys]
             fields = self._calls.fields
             codec = AccumulatorCodec(fields.struct(small, ahead), key_type(keys), fields.sums())
             number += 1
@@ -98,7 +98,7 @@ class OverWriter:
 
     def row(self, function: FunctionWriter, row: Row) -> None:
         """A row begins to wait."""
-        operator, number = self._operator, self.number
+        operator, number = self.operator, self.number
         function.line(f"# over by {self._calls.by}: waits for the watermark")
         held = self._hold(row)
         struct = self._rows.names.bind(f"Waiting_{number}", held.struct(number))
@@ -125,9 +125,9 @@ class OverWriter:
 
     def _hold(self, row: Row) -> _Held:
         assert self._held is None, "rows come to an operator in one place"
-        columns = {column.name: column for column in ph.needed(self._operator)}
+        columns = {column.name: column for column in ph.needed(self.operator)}
         held = tuple((name, column.type, row.columns[name].nullable) for name, column in columns.items())
-        kept = not self._operator.rekeyed and any("keys" in needs_of(c) for c in self._operator.consumers)
+        kept = not self.operator.rekeyed and any("keys" in needs_of(c) for c in self.operator.consumers)
         self._held = _Held(held, kept and row.kept, row.group if kept and not row.kept else None)
         return self._held
 
@@ -135,8 +135,8 @@ class OverWriter:
 
     def functions(self) -> Iterator[FunctionWriter]:
         """What passes rows on."""
-        number, calls = self.number, self._operator.calls
-        doc = f"Pass on the rows before `until`, in the order of event time, of {purpose(self._operator)}."
+        number, calls = self.number, self.operator.calls
+        doc = f"Pass on the rows before `until`, in the order of event time, of {purpose(self.operator)}."
         function = FunctionWriter(f"ready_{number}(task, until)", doc)
         self._calls.begin(function)
         taking = f"task.states[{number}].take"
@@ -157,7 +157,7 @@ class OverWriter:
     def _read(self) -> set[str]:
         """Columns that the calls read, and consumers."""
         read = self._keys | self._wanted
-        for _, call in self._operator.calls:
+        for _, call in self.operator.calls:
             read |= {part.name for part in (call.operand, call.default) if isinstance(part, Column)}
         return read
 
@@ -192,13 +192,13 @@ class OverWriter:
         with function.block(f"for {', '.join(carried)} in made:"):
             self._unpack(function, self._wanted | self._keys)
             with self._guard(function):
-                self._calls.results(function, [(name, call) for name, call in self._operator.calls if is_range(call)])
+                self._calls.results(function, [(name, call) for name, call in self.operator.calls if is_range(call)])
                 self._pass_on(function)
 
     @contextmanager
     def _guard(self, function: FunctionWriter) -> Iterator[None]:
-        sums = any(call.name in ("SUM", "AVG") for _, call in self._operator.calls)
-        if not sums and not any(may_fail(consumer) for consumer in self._operator.consumers):
+        sums = any(call.name in ("SUM", "AVG") for _, call in self.operator.calls)
+        if not sums and not any(may_fail(consumer) for consumer in self.operator.consumers):
             yield
             return
         with function.block("try:"):
@@ -207,7 +207,7 @@ class OverWriter:
             self._reject(function)
 
     def _reject(self, function: FunctionWriter) -> None:
-        self._rows.reject_result(function, self._rows.query(self._operator.query), self._group())
+        self._rows.reject_result(function, self._rows.query(self.operator.query), self._group())
 
     def _group(self) -> Group:
         """What a row's record is called by, and by what it is told when it is bad."""
@@ -222,7 +222,7 @@ class OverWriter:
             return replace(group, keys=keys, start=bounds[0], end=bounds[1], updating=False, is_session=False)
         keys = tuple(
             (column.name, Variable(self._calls.variables[column.name], column.nullable), column.type)
-            for column in self._operator.keys
+            for column in self.operator.keys
         )
         return Group(keys, "", None, None, (), False, False)
 
@@ -230,7 +230,7 @@ class OverWriter:
 
     def _before_leads(self) -> list[tuple[str, OverCall]]:
         """Results that are known while a row waits for the next ones."""
-        return [(name, call) for name, call in self._operator.calls if call.name != "LEAD"]
+        return [(name, call) for name, call in self.operator.calls if call.name != "LEAD"]
 
     def _pass_on(self, function: FunctionWriter) -> None:
         """The row with its results, or the one that waited for it."""
@@ -250,7 +250,7 @@ class OverWriter:
 
     def _finish(self) -> FunctionWriter:
         """At the end of a run, nothing follows any more."""
-        doc = f"Pass on the rows that wait for others, at the end of a finite run, of {purpose(self._operator)}."
+        doc = f"Pass on the rows that wait for others, at the end of a finite run, of {purpose(self.operator)}."
         function = FunctionWriter(f"finish_{self.number}(task)", doc)
         self._calls.begin(function)
         known = (self._calls.result_variable(function, name) for name, _ in self._before_leads())
@@ -269,7 +269,7 @@ class OverWriter:
         return function
 
     def _leads(self) -> list[tuple[str, OverCall]]:
-        return [(name, call) for name, call in self._operator.calls if call.name == "LEAD"]
+        return [(name, call) for name, call in self.operator.calls if call.name == "LEAD"]
 
     def _field(self, call: OverCall) -> str:
         assert call.operand is not None
@@ -287,6 +287,6 @@ class OverWriter:
             for name, _, nullable in held.columns
             if name in self._calls.variables
         }
-        columns |= {name: Variable(self._calls.variables[name], call.nullable) for name, call in self._operator.calls}
+        columns |= {name: Variable(self._calls.variables[name], call.nullable) for name, call in self.operator.calls}
         row = Row(columns, time, (time, "origin", "position"), None, self._group(), kept=held.record)
-        self._rows.consumers(function, self._operator.consumers, row)
+        self._rows.consumers(function, self.operator.consumers, row)

@@ -11,16 +11,17 @@ from typing import Any
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.codegen.accumulators import Accumulators
+from headrace.sql.codegen.aggregations import AggregationWriter
 from headrace.sql.codegen.expressions import Variable
 from headrace.sql.codegen.over import OverWriter
 from headrace.sql.codegen.rows import Row, RowWriter
 from headrace.sql.codegen.top import TopWriter
 from headrace.sql.codegen.traits import needs_of, purpose, row_fields, row_struct
-from headrace.sql.codegen.writer import FunctionWriter, safe_name, tuple_text
+from headrace.sql.codegen.writer import FunctionWriter, safe_name
 from headrace.sql.over_layout import layout_of
 from headrace.sql.runtime.columns import DecodedColumn
 from headrace.sql.runtime.watermarks import END, earlier
-from headrace.sql.windows import Cumulating, Hopping, Session, Window
+from headrace.sql.windows import Cumulating, Hopping, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,18 @@ class _StageWriter:
     def __init__(self, stage: ph.Stage) -> None:
         self._stage = stage
         self._rows = RowWriter(stage)
-        self._ordered: dict[int, OverWriter | TopWriter] = {}
+        self._aggregations: list[AggregationWriter] = []
+        self._ordered: list[OverWriter | TopWriter] = []
         for operator in ph.walk(stage.consumers):
-            if isinstance(operator, ph.OverOp):
-                self._ordered[id(operator)] = OverWriter(self._rows, operator)
-            elif isinstance(operator, ph.TopOp):
-                self._ordered[id(operator)] = TopWriter(self._rows, operator)
-        self._rows.writers.update(self._ordered)
+            match operator:
+                case ph.AggregateOp():
+                    self._aggregations.append(AggregationWriter(self._rows, operator))
+                case ph.OverOp():
+                    self._ordered.append(OverWriter(self._rows, operator))
+                case ph.TopOp():
+                    self._ordered.append(TopWriter(self._rows, operator))
+        self._writers = {id(writer.operator): writer for writer in (*self._aggregations, *self._ordered)}
+        self._rows.writers.update(self._writers)
         self._functions: list[FunctionWriter] = []
         self._taken: set[str] = set()
         self._attributes = {}
@@ -73,10 +79,8 @@ class _StageWriter:
     def generate(self) -> GeneratedStage:
         inputs = tuple(self._input(operator, index) for index, operator in enumerate(self._stage.consumers))
         for operator in ph.walk(self._stage.consumers):
-            if isinstance(operator, ph.AggregateOp):
-                self._emission(operator)
-            elif id(operator) in self._ordered:
-                self._functions += self._ordered[id(operator)].functions()
+            if id(operator) in self._writers:
+                self._functions += self._writers[id(operator)].functions()
         self._advance()
         self._flush()
         self._elapse()
@@ -86,8 +90,8 @@ class _StageWriter:
             self._rows.names.bound,
             inputs,
             self._decoded_columns(),
-            tuple((op, self._rows.accumulators[id(op)]) for op in self._rows.aggregations),
-            tuple(self._ordered.values()),
+            tuple((writer.operator, writer.accumulators) for writer in self._aggregations),
+            tuple(self._ordered),
             tuple(op.query for op in self._rows.sinks),
             tuple(self._rows.exchanges),
             self._row_type(),
@@ -152,8 +156,9 @@ class _StageWriter:
     def _exchange_function(self, input_: ph.ExchangeInput, operator: ph.Operator, index: int) -> InputFunction:
         name = f"from_exchange_{index}"
         function = FunctionWriter(f"{name}(rows, task)", f"Re-keyed rows, for {purpose(operator)}.")
-        if isinstance(operator, ph.AggregateOp) and operator.form is ph.Form.MERGE:
-            self._rows.merge(function, operator)
+        merging = self._merging(operator)
+        if merging is not None:
+            merging.merge(function)
         else:
             function.taken |= {"row", "time", "key"}
             columns: dict[str, Variable] = {}
@@ -170,143 +175,24 @@ class _StageWriter:
         return InputFunction(name, frozenset(), frozenset())
 
     def _row_type(self) -> Any:
-        """The type in which rows of the stage's input cross: for partials (key, [end], state)."""
+        """The type in which rows of the stage's input cross."""
         input_ = self._stage.input
         if isinstance(input_, ph.SourceInput):
             return None
         (operator,) = self._stage.consumers
-        if isinstance(operator, ph.AggregateOp) and operator.form is ph.Form.MERGE:
-            accumulators = self._rows.accumulators[id(operator)]
-            key, state = accumulators.key_type, accumulators.struct
-            row: Any = tuple
-            match operator.window:
-                case None | Session():
-                    return row[key, state]
-                case Hopping() | Cumulating():
-                    return row[key, int, int, state]
-                case _:
-                    return row[key, int, state]
+        merging = self._merging(operator)
+        if merging is not None:
+            return merging.partial_type()
         return row_struct(input_.rows, _window(operator), ordered=input_.ordered)
 
-    # Emission: changes at a commit, results when windows close
+    def _merging(self, operator: ph.Operator) -> AggregationWriter | None:
+        """The writer of an aggregation that takes partial aggregates in."""
+        writer = self._writers.get(id(operator))
+        if isinstance(writer, AggregationWriter) and writer.operator.form is ph.Form.MERGE:
+            return writer
+        return None
 
-    def _emission(self, operator: ph.AggregateOp) -> None:
-        number = operator.number
-        if isinstance(operator.window, Session):
-            function = FunctionWriter(
-                f"unite_{number}(acc, partial)", f"Add a session's part to another of {purpose(operator)}."
-            )
-            self._rows.unite_sessions(function, operator)
-            self._functions.append(function)
-        if operator.form is ph.Form.PARTIAL:
-            self._emitting(operator, f"send_{number}(task)", "Send partial aggregates on", self._drain_loop)
-            return
-        if operator.window is not None:
-            doc = "Close the windows that end by `until` of"
-            self._emitting(operator, f"close_{number}(task, until)", doc, self._close_loop)
-        elif operator.final:
-            doc = "Emit every group, at the end of a finite run, of"
-            self._emitting(operator, f"finish_{number}(task)", doc, self._finish_loop)
-        if operator.emission is ph.Emission.LATEST:
-            doc = "Emit the newest row of each changed group of"
-            self._emitting(operator, f"changes_{number}(task)", doc, self._latest_loop)
-        elif operator.emission is ph.Emission.INTERVAL:
-            doc = "Emit the rows that were held back and are due of"
-            self._emitting(operator, f"release_{number}(task, until)", doc, self._release_loop)
-        if operator.ttl_ms is not None:
-            doc = "Delete the groups that no row came for in time, of"
-            self._emitting(operator, f"expire_{number}(task, watermark)", doc, self._expire_loop)
-
-    def _emitting(self, operator: ph.AggregateOp, signature: str, doc: str, loop: Any) -> None:
-        function = FunctionWriter(signature, f"{doc} {purpose(operator)}.")
-        function.taken |= {"key", "acc", "end", "pane"}
-        loop(function, operator)
-        self._functions.append(function)
-
-    def _each(self, function: FunctionWriter, operator: ph.AggregateOp, entries: str, end: str | None) -> None:
-        """Results of (key, acc) entries."""
-        with function.block(f"for key, acc in {entries}:"):
-            self._rows.results(function, operator, self._keys(function, operator), "key", end)
-
-    def _keys(self, function: FunctionWriter, operator: ph.AggregateOp) -> list[str]:
-        """The parts of `key`, as variables."""
-        if len(operator.keys) == 1:
-            return ["key"]
-        keys = [safe_name(name, function.taken) for name, _ in operator.keys]
-        if keys and operator.form is not ph.Form.PARTIAL:
-            function.line(f"{tuple_text(keys)} = key")
-        return keys
-
-    def _drain_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        state = f"task.states[{operator.number}]"
-        match operator.window:
-            case None:
-                self._each(function, operator, f"{state}.groups.drain()", None)
-            case Session():
-                self._each(function, operator, f"{state}.drain()", None)
-            case Hopping() | Cumulating():
-                with function.block(f"for (first, last), entries in {state}.drain():"):
-                    self._each(function, operator, "entries", None)
-            case _:
-                with function.block(f"for end, entries in {state}.drain():"):
-                    self._each(function, operator, "entries", "end")
-
-    def _close_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        state = f"task.states[{operator.number}]"
-        if operator.emission is ph.Emission.EVERY:
-            with function.block(f"for _ in {state}.close(until):"):
-                function.line("pass  # every change is out already")
-        elif isinstance(operator.window, Session):
-            self._each_session(function, operator, f"{state}.close(until)")
-        else:
-            with function.block(f"for end, pane in {state}.close(until):"):
-                groups = {
-                    ph.Emission.FINAL: "pane.load_all()",
-                    ph.Emission.LATEST: "pane.take_dirty()",
-                    ph.Emission.INTERVAL: f"{state}.withheld(end, pane)",
-                }
-                self._each(function, operator, groups[operator.emission], "end")
-
-    def _each_session(self, function: FunctionWriter, operator: ph.AggregateOp, entries: str) -> None:
-        """Results of the sessions among (key, acc) entries that have changed."""
-        if operator.final:
-            self._each(function, operator, entries, None)
-            return
-        with function.block(f"for key, acc in {entries}:"), function.block("if acc.changed:"):
-            function.line("acc.changed = False")
-            self._rows.results(function, operator, self._keys(function, operator), "key", None)
-
-    def _finish_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        self._each(function, operator, f"task.states[{operator.number}].groups.load_all()", None)
-
-    def _expire_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        expiring = f"task.states[{operator.number}].expire(watermark)"
-        if not self._rows.tables(operator):
-            with function.block(f"for _ in {expiring}:"):
-                function.line("pass  # rows of a stream stay")
-            return
-        with function.block(f"for key, acc in {expiring}:"):
-            self._rows.tombstones(function, operator, self._keys(function, operator), "key")
-
-    def _latest_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        state = f"task.states[{operator.number}]"
-        if operator.window is None:
-            self._each(function, operator, f"{state}.groups.take_dirty()", None)
-        elif isinstance(operator.window, Session):
-            self._each_session(function, operator, f"{state}.changed()")
-        else:
-            with function.block(f"for end, pane in {state}.changed.items():"):
-                self._each(function, operator, "pane.take_dirty()", "end")
-
-    def _release_loop(self, function: FunctionWriter, operator: ph.AggregateOp) -> None:
-        due = f"task.states[{operator.number}].due(until)"
-        if operator.window is None:
-            self._each(function, operator, due, None)
-        elif isinstance(operator.window, Session):
-            self._each_session(function, operator, due)
-        else:
-            with function.block(f"for end, key, acc in {due}:"):
-                self._rows.results(function, operator, self._keys(function, operator), "key", "end")
+    # What moves state on
 
     def _advance(self) -> None:
         """Event time has come to a watermark: close windows in the order of the plan, then tell the stages behind."""
@@ -365,7 +251,7 @@ class _StageWriter:
         """Only where rows are held back."""
         holding = [
             op
-            for op in self._rows.aggregations
+            for op in (writer.operator for writer in self._aggregations)
             if op.emission is ph.Emission.INTERVAL and op.form is not ph.Form.PARTIAL
         ]
         if not holding:

@@ -33,7 +33,7 @@ class TopWriter:
 
     def __init__(self, rows: RowWriter, operator: ph.TopOp) -> None:
         self._rows = rows
-        self._operator = operator
+        self.operator = operator
         self.number = operator.number
         columns = {c.name: c for c in (*operator.keys, *self._behind())}
         self._columns = tuple(columns.values())
@@ -44,14 +44,14 @@ class TopWriter:
 
     def _behind(self) -> Iterator[Any]:
         """Columns of a row that consumers read."""
-        for consumer in self._operator.consumers:
-            yield from (column for column in ph.needed(consumer) if column.name != self._operator.name)
+        for consumer in self.operator.consumers:
+            yield from (column for column in ph.needed(consumer) if column.name != self.operator.name)
 
     def _number_sinks(self) -> Iterator[str]:
         """A flag for each sink in which what a number has may disappear again: behind filters."""
-        if self._operator.windowed:
+        if self.operator.windowed:
             return
-        for sink, filtered in reached(self._operator.consumers, filtered=False):
+        for sink, filtered in reached(self.operator.consumers, filtered=False):
             if filtered and sink.query.sink.kind is RelationKind.TABLE:
                 flag = self._rows.flags[id(sink)] = f"out_{len(self._rows.flags)}"
                 yield flag
@@ -60,10 +60,10 @@ class TopWriter:
 
     def open(self, store: Store, live: Mapping[int, int]) -> list[OperatorState]:
         """Its state over a store that holds so many entries of it."""
-        keys = [(column.name, column) for column in self._operator.keys]
+        keys = [(column.name, column) for column in self.operator.keys]
         codec = AccumulatorCodec(self._struct(), key_type(keys), ())
         number = self.number
-        if self._operator.windowed:
+        if self.operator.windowed:
             return [WindowedState(codec, store, number, live.get(number, 0))]
         return [GroupedState(codec, store, number, live.get(number, 0))]
 
@@ -79,13 +79,13 @@ class TopWriter:
 
     @property
     def _is_latest(self) -> bool:
-        return not self._operator.windowed and self._operator.changes is p.Changes.LATEST
+        return not self.operator.windowed and self.operator.changes is p.Changes.LATEST
 
     # Rows that come
 
     def row(self, function: FunctionWriter, row: Row) -> None:
         """A row comes, and is put among the first of its partition, or not."""
-        operator, number = self._operator, self.number
+        operator, number = self.operator, self.number
         by = ", ".join(comment(column.name) for column in operator.keys) or "everything"
         function.line(f"# top {operator.limit} by {by}")
         self._nullable = {column.name: row.columns[column.name].nullable for column in self._columns}
@@ -109,7 +109,7 @@ class TopWriter:
             self._place(function, row, dict(zip((name for name, _ in keys), codes, strict=True)), key)
 
     def _place(self, function: FunctionWriter, row: Row, codes: dict[str, str], key: str) -> None:
-        operator, number = self._operator, self.number
+        operator, number = self.operator, self.number
         entry = self._rows.names.bind(f"Entry_{number}", self._entry())
         self._rows.names.bind("enter", enter)
         rank, top, place = (f"{name}_{number}" for name in ("rank", "top", "place"))
@@ -137,7 +137,7 @@ class TopWriter:
         return msgspec.defstruct("Entry", fields, array_like=True, gc=False)
 
     def _rank_types(self) -> Iterator[Any]:
-        for key in self._operator.order:
+        for key in self.operator.order:
             if key.column.nullable:
                 yield bool
             is_text = key.column.type.kind is Kind.VARCHAR
@@ -147,14 +147,14 @@ class TopWriter:
     def _rank(self, row: Row) -> str:
         """What rows are compared by: the order, then event time, source partition and offset."""
         parts: list[str] = []
-        for key in self._operator.order:
+        for key in self.operator.order:
             code = row.columns[key.column.name].code
             if key.column.nullable:
                 parts.append(f"{code} is {'not ' if key.nulls_first else ''}None")
                 zero = self._rows.names.literal(_ZEROS.get(key.column.type.kind, 0))
                 code = f"({code} if {code} is not None else {zero})"
             parts.append(self._backwards(code, key.column.type) if key.descending else code)
-        if not self._operator.newest_first:
+        if not self.operator.newest_first:
             return f"({', '.join((*parts, *row.order))})"
         time, origin, position = row.order
         function = self._rows.names.bind("backwards", backwards)
@@ -170,8 +170,8 @@ class TopWriter:
     def functions(self) -> Iterator[FunctionWriter]:
         """What passes rows on later than when they come."""
         number = self.number
-        if self._operator.windowed:
-            doc = f"Pass on the first rows of the windows that end by `until`, of {purpose(self._operator)}."
+        if self.operator.windowed:
+            doc = f"Pass on the first rows of the windows that end by `until`, of {purpose(self.operator)}."
             function = FunctionWriter(f"close_{number}(task, until)", doc)
             function.taken |= {"key", "end", "pane"}
             with (
@@ -181,17 +181,17 @@ class TopWriter:
                 self._emit(function, "0")
             yield function
         elif self._is_latest:
-            doc = f"Emit what has changed of the first rows of {purpose(self._operator)}."
+            doc = f"Emit what has changed of the first rows of {purpose(self.operator)}."
             function = FunctionWriter(f"changes_{number}(task)", doc)
             function.taken |= {"key"}
             with function.block(f"for key, top_{number} in task.states[{number}].groups.take_dirty():"):
                 self._emit(function, f"top_{number}.changed")
-                function.line(f"top_{number}.changed = {self._operator.limit}")
+                function.line(f"top_{number}.changed = {self.operator.limit}")
             yield function
 
     def _emit(self, function: FunctionWriter, start: str) -> None:
         """The rows of the numbers from a place on."""
-        operator = self._operator
+        operator = self.operator
         top, place, entry = (f"{name}_{self.number}" for name in ("top", "place", "entry"))
         with function.block(f"for {place} in range({start}, len({top}.rows)):"):
             function.line(f"{entry} = {top}.rows[{place}]")
