@@ -295,18 +295,21 @@ def test_killed_restore_goes_on_where_it_stopped(changelog: Changelog, tmp_path:
     commit_many(changelog, 600_000)
     span, path = changelog.span, tmp_path / "killed"
     code = f"""
-import os, signal
+import os, signal, time
 from pathlib import Path
 from headrace.agents.changelog import *
 from headrace.agents.tables import RocksStore
 changelog, progress = TopicPartition({changelog.partition.topic!r}, 0), RestoreProgress(TopicPartition("", 0))
 def kill_late():
     if progress.records > 500_000:
+        while not store._db.property_int_value("rocksdb.live-sst-files-size"):
+            time.sleep(0.01)  # what RocksDB has not flushed dies with the process
         os.kill(os.getpid(), signal.SIGKILL)
+store = RocksStore(Path({str(path)!r}))
 config = WorkerConfig({changelog.config.bootstrap_servers!r}, "app", Path())
-Restorer(config).restore(RocksStore(Path({str(path)!r})), changelog, Span(0, {span.end}), progress, kill_late)
+Restorer(config).restore(store, changelog, Span(0, {span.end}), progress, kill_late)
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == -signal.SIGKILL
     store = RocksStore(path)
     assert store.position is not None
     assert 0 < store.position < span.end
