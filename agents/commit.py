@@ -39,6 +39,8 @@ class OpenTask:
     ended: set[TopicPartition] = field(default_factory=set)
     """Inputs of a finite run that will bring nothing more."""
     closed: bool = False
+    broken: bool = False
+    """What it holds is not to be committed: it broke on a batch, or nobody knows what became of its last cut."""
 
     def cut(self) -> Cut | None:
         cut = self.task.cut()
@@ -76,13 +78,19 @@ class Committer:
 
     async def _commit(self, tasks: Collection[OpenTask], membership: Membership) -> bool:
         async with self._lock:
-            # One that was closed since the commit was asked for has broken on a batch, or belongs to somebody else.
-            cuts = [(task, cut) for task in tasks if not task.closed and (cut := task.cut()) is not None]
+            # One that was closed since the commit was asked for belongs to somebody else.
+            sound = (task for task in tasks if not (task.closed or task.broken))
+            cuts = [(task, cut) for task in sound if (cut := task.cut()) is not None]
             if not cuts:
                 return False
             started_at = time.monotonic()
-            await self._delivery.deliver([(task.task, cut) for task, cut in cuts], membership)
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, cuts)
+            try:
+                await self._delivery.deliver([(task.task, cut) for task, cut in cuts], membership)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, cuts)
+            except BaseException:
+                for task, _ in cuts:
+                    task.broken = True
+                raise
             for task, cut in cuts:
                 task.group_offsets.update({partition: at.next_offset for partition, at in cut.positions.items()})
                 self._committed(cut)

@@ -17,14 +17,14 @@ class Stand:
     partition: TopicPartition
     position: int
     end: int | None
-    """High watermark, where it is known."""
+    """High watermark; None before the broker has told it for the first time since the partition was assigned."""
     stable: int | None
     """Last stable offset: what lies behind it belongs to transactions that are still open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A partition with records to read whose position has not moved for too long."""
+    """A partition whose position has not moved for too long, and that is not known to be read to its end."""
 
     stand: Stand
     since: float
@@ -48,7 +48,7 @@ class Liveness:
         moved, self._moved = self._moved, {}
         for stand in stands:
             position, since = moved.get(stand.partition, (-1, now))
-            if stand.position != position or stand.end is None or stand.end <= stand.position:
+            if stand.position != position or (stand.end is not None and stand.end <= stand.position):
                 since = now
             self._moved[stand.partition] = stand.position, since
             if now - since >= self._stalled_s:
@@ -63,4 +63,4 @@ def _reason(stand: Stand, *, waiting_for_commit: bool) -> str:
         return "more waits for a commit than may be pending, and the commit does not end"
     if stand.stable is not None and stand.stable <= stand.position:
         return f"a transaction that another producer has open begins at offset {stand.stable}"
-    return "the broker sends no records"
+    return "no fetch was answered" if stand.end is None else "the broker sends no records"

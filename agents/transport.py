@@ -49,10 +49,10 @@ class Owner(Protocol):
     """Who opens tasks for assigned partitions and commits them: the worker, on the main loop."""
 
     async def commit_revoked(self) -> None:
-        """Partitions are about to go or the consumer stops: commit what the tasks did."""
+        """The group begins to assign anew, or the consumer stops: commit what the tasks did."""
 
-    async def take_seats(self) -> None:
-        """Fetching is about to start again: place the reader of each partition where its task stands."""
+    def assigned(self) -> None:
+        """The group has assigned anew. Nothing is fetched until `BatchApp.resume`."""
 
     def out_of_range(self, partition: TopicPartition) -> None:
         """The topic has no record where this partition is to be read, which is paused. Called in another thread."""
@@ -400,7 +400,7 @@ class BatchConsumer(driver.Consumer):
         self.transport._topic_waiters.clear()
 
     async def perform_seek(self) -> None:
-        await self._owner.take_seats()
+        """The owner places readers; Faust would send them back to what is committed, in the middle of a rebalance."""
 
     async def verify_all_partitions_active(self) -> None:
         """Faust's search for stuck partitions reads bookkeeping that is switched off here."""
@@ -425,12 +425,14 @@ class BatchSchema(faust.Schema):
 
 
 class NoTables(TableManager):
-    """State is not Faust's business; only the part of its table service that resumes the flow after a rebalance is."""
+    """State is not Faust's business, and so its recovery, which resumes the flow after a rebalance, takes no part."""
 
     async def on_start(self) -> None:
-        # Faust waits a second here for tables to be declared.
-        await self._update_channels()
-        await self.recovery.start()
+        """Faust waits a second here for tables to be declared, and starts the recovery."""
+        await self._update_channels()  # for which the consumer waits
+
+    async def on_rebalance(self, *_: Any, **__: Any) -> None:
+        cast(BatchApp, self.app).owner.assigned()
 
 
 class ConsumerOnly(BootStrategy):
@@ -474,6 +476,14 @@ class BatchApp(faust.App):
 
     async def _producer_flush(self, logger: Any) -> None:
         """Faust's producer is never started."""
+
+    async def resume(self) -> None:
+        """Hand batches to the agents again, after an assignment."""
+        self.consumer.resume_partitions(self.consumer.assignment())
+        self.flow_control.resume()
+        self.consumer.resume_flow()
+        self.on_rebalance_end()
+        await self._fetcher.maybe_start()
 
     def batch_topic(self, name: str) -> Any:
         """A topic whose events are record batches."""

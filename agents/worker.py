@@ -99,7 +99,7 @@ class Worker:
         self.topology: Topology = factory.topology
         self.counters = Counters()
         self._settled = False
-        """Between rebalances: positions are placed, commits go by the clock."""
+        """Between rebalances: batches come, commits go by the clock."""
         self._stopping = False
         self._started = False
         self._broken = True
@@ -111,7 +111,10 @@ class Worker:
         self._completion_asked_at = 0.0
         self._confirmed_at = 0.0
         """When the group last counted on this member for sure."""
-        self._taking_over = asyncio.Lock()
+        self._rebalance = 0
+        """Counts what the group does: it begins to assign anew, and it has assigned."""
+        self._changing_hands = asyncio.Lock()
+        """Whoever closes and opens tasks, one at a time."""
         self._progress: dict[TaskId, Progress] = {}
         """What tasks have told each other of their source partitions."""
         self._asked_for: Mapping[str, int] = {}
@@ -176,7 +179,6 @@ class Worker:
             refuse=lambda reason: self.crashed(TaskStopped(reason)),
             endless=self.config.ends is None,
         )
-        app.on_rebalance_complete.connect(self._assigned)
         for topic in self.topology.input_topics:
             app.agent(app.batch_topic(topic), name=f"read-{topic}")(self._read)
         return app
@@ -286,7 +288,7 @@ class Worker:
         try:
             await self._delivery.admit()
             opened = self._owned.reader_of(batch.topic, batch.partition)
-            if opened is None or self._stopping or not self._fits(opened, batch):
+            if opened is None or opened.broken or self._stopping or not self._fits(opened, batch):
                 self.counters.batches_dropped += 1
                 return
             partition = TopicPartition(batch.topic, batch.partition)
@@ -307,13 +309,14 @@ class Worker:
         except TaskStopped:
             raise
         except Exception as error:
+            opened.broken = True
             raise self._broke_on(batch, error) from error
         opened.expected[partition] = batch.next_offset
         self.counters.batches += 1
         self.counters.offsets_read += batch.next_offset - batch.fetch_offset
 
     def _broke_on(self, batch: RecordBatch, error: Exception) -> BatchFailed | TaskStopped:
-        """The task is in no state to go on: what is to be raised instead of the error."""
+        """What is to be raised instead of the error."""
         last = batch.next_offset - 1
         span = f"offset {last}" if batch.fetch_offset == last else f"offsets {batch.fetch_offset} to {last}"
         reason = f"{batch.topic} partition {batch.partition} {span}: {type(error).__name__}: {error}"
@@ -426,7 +429,7 @@ class Worker:
                 "partition does not move",
                 partition=str(stand.partition),
                 position=stand.position,
-                lag=(stand.end or 0) - stand.position,
+                lag=None if stand.end is None else stand.end - stand.position,
                 since_s=round(now - stall.since),
                 reason=stall.reason,
             )
@@ -492,12 +495,15 @@ class Worker:
                     raise KafkaFailure(f"{FAILURES_MAX} commits failed in a row, the last one with: {error}")
                 log.warning("a commit failed: all tasks are opened anew", reason=str(error))
         self._broken = True
-        await self._committer.idle()
-        self._owned.close_all()
-        await self._reader.withhold(self._inputs)
-        # Fenced, or in the middle of a rebalance, a new assignment is on its way.
-        if self._settled and not isinstance(error, Fenced):
-            await self._take_over()
+        async with self._changing_hands:
+            await self._committer.idle()
+            self._owned.close_all()
+            await self._reader.withhold(self._inputs)
+        if isinstance(error, Fenced) and self._reader.membership is self._owned.membership:
+            await self._reader.join_again()
+        elif self._settled:
+            await self._take_over(self._rebalance)
+        # Or else an assignment is on its way.
 
     async def _check_complete(self) -> None:
         """In a finite run: end when every input of every task of the app is committed as ended."""
@@ -518,25 +524,35 @@ class Worker:
     async def commit_revoked(self) -> None:
         """Faust has stopped the flow because of a rebalance: commit before others take over."""
         self._settled = False
+        self._rebalance += 1
         self.counters.rebalances += 1
         self._wake_tasks()
         await self._background.guard(self._commit())
 
-    async def _assigned(self, *_: Any, **__: Any) -> None:
-        """Faust signals a finished rebalance: let go of tasks that went, start opening those that came."""
-        await self._background.guard(self._take_over())
+    def assigned(self) -> None:
+        """The group has assigned anew: let go of tasks that went, open those that came, and go on reading."""
+        self._settled = False
+        self._rebalance += 1
+        if fence := self._app.assignor.verdict.fence:
+            self._background.spawn(self._background.in_thread(self._delivery.fence, fence))
+        self._background.spawn(self._take_over(self._rebalance))
 
-    async def _take_over(self) -> None:
-        async with self._taking_over:
-            if fence := self._app.assignor.verdict.fence:
-                self._background.spawn(self._background.in_thread(self._delivery.fence, fence))
+    async def _take_over(self, rebalance: int) -> None:
+        """Have the tasks of the assignment open or on their way, and read; unless the group has gone on since."""
+        async with self._changing_hands:
             await self._committer.idle()
             if self._broken:
                 await self._renew()
+            if rebalance != self._rebalance:
+                return
             membership = self._reader.membership
             assert membership is not None, "assigned without a membership"
             self._grow(self._app.assignor.topology)
             await self._owned.take_over(self.topology.tasks, membership)
+            await self._place(self._owned.tasks.values())
+            if rebalance == self._rebalance and not self._settled:
+                self._settled = True
+                await self._app.resume()
 
     async def _look_for_partitions(self) -> None:
         """Have the group join again where a source has more partitions than it counts with."""
@@ -572,11 +588,6 @@ class Worker:
             opened.task.hear(self._progress)
         self._end_inputs(opened)
         await self._place([opened])
-
-    async def take_seats(self) -> None:
-        """Faust is about to fetch again: every open task is read from where it stands."""
-        await self._background.guard(self._place(self._owned.tasks.values()))
-        self._settled = True
 
     async def _place(self, tasks: Iterable[OpenTask]) -> None:
         live = {p: at for opened in tasks for p, at in opened.expected.items() if p not in opened.ended}

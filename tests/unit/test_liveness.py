@@ -35,8 +35,9 @@ def test_partition_read_to_its_end_is_none_and_time_counts_from_when_lag_begins(
     assert stalled_after(stand(5, 5), stand(5, 5), stand(5, 6), stand(5, 6), stand(5, 6))[-1] != []
 
 
-def test_partition_of_which_no_end_is_known_yet_is_none() -> None:
-    assert stalled_after(*[stand(0, None)] * 5)[-1] == []
+def test_partition_that_is_never_fetched_is_a_stall() -> None:
+    assert stalled_after(*[stand(5, None)] * 3) == [[], [], ["no fetch was answered"]]
+    assert stalled_after(stand(5, None), stand(5, 5), stand(5, 5), stand(5, 5))[-1] == []
 
 
 def test_open_transaction_of_another_producer_is_named() -> None:
