@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from headrace.agents import purge
+from headrace.agents.worker import Worker
 from headrace.app import worker
 
 PURGE_S = 2.0
@@ -71,9 +74,26 @@ def _work(order: Connection, log: str) -> None:
 
 
 def _tell_where_it_stands(*_: object) -> None:
-    """Write what all threads and coroutines wait for into the log."""
+    """Write where every partition stands, and what all threads and coroutines wait for, into the log."""
+    for found in gc.get_objects():
+        if isinstance(found, Worker) and found._started:
+            sys.stderr.writelines(f"{line}\n" for line in _stand(found))
     faulthandler.dump_traceback()
     for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined] # of all loops
         if not task.done():
             task.print_stack(file=sys.stderr)
     sys.stderr.flush()
+
+
+def _stand(worker: Worker) -> Iterator[str]:
+    yield f"settled {worker._settled}, broken {worker._broken}, rebalance {worker._rebalance}, {worker.status()}"
+    consumer, fetching = worker._app.consumer, worker._reader._ensure_consumer()
+    yield f"flow {consumer.flow_active}, active {sorted(consumer._active_partitions or ())}"
+    yield f"fetched {sorted(fetching._fetcher._records)}, in flight {fetching._fetcher._in_flight}"
+    for partition in sorted(fetching.assignment()):
+        opened = worker._owned.reader_of(*partition)
+        state = fetching._subscription.subscription.assignment.state_value(partition)
+        yield (
+            f"{partition}: paused {state.paused}, position {state._position}, highwater {state.highwater}, "
+            f"task {None if opened is None else (opened.task.spec.id, opened.broken, opened.expected)}"
+        )
