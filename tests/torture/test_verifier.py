@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.integration.sql_app import contents, written_locally
 from tests.torture.verifier import Findings, check_sink, check_source
 from tests.torture.workload import PLANS, Hit, Plan, Rows, Sink, hit
 
 from headrace.app.application import App
+from headrace.app.local import LocalResult
 
 PAGES = 7
 COUNT = 6_000
@@ -21,6 +23,7 @@ WHERE = {
     Rows.EVERY: Sink("changes", Rows.EVERY, ("page",)),
     Rows.LATEST: Sink("latest", Rows.LATEST, ("page",)),
     Rows.FINAL: Sink("windows", Rows.FINAL, ("page", "window_start")),
+    Rows.NUMBERED: Sink("numbered", Rows.NUMBERED, ("page",)),
 }
 Row = dict[str, Any]
 
@@ -38,10 +41,12 @@ def local_rows(plan: Plan, mode: str) -> dict[str, list[Row]]:
         for each in HITS
     ]
     result = App(plan.sql.replace("{name}", "t"), "t").local(records=records, mode=mode, partitions=4)
-    return {
-        sink.name: [orjson.loads(r.raw_value or b"") for r in result.records if r.topic == f"t-{sink.name}"]
-        for sink in plan.sinks
-    }
+    return {sink.name: [orjson.loads(value or b"") for value in values_of(sink, result)] for sink in plan.sinks}
+
+
+def values_of(sink: Sink, result: LocalResult) -> Iterable[bytes | None]:
+    written = written_locally(result, f"t-{sink.name}")
+    return [value for value, _ in contents(written).values()] if sink.is_table else [value for _, value, _ in written]
 
 
 @pytest.mark.parametrize("mode", ["single", "partitioned"])
@@ -81,6 +86,12 @@ def small(kind: Rows) -> tuple[list[Hit], list[Row]]:
         start = hits[0].window_start
         hits = [each._replace(at=start) for each in hits]
         rows = [{**rows[-1], "window_start": start}]
+    if kind is Rows.NUMBERED:
+        ids = [each.id for each in sorted(hits, key=lambda each: each.at)]
+        rows = [
+            {"page": PAGE, "id": id_, "number": number, "before": before}
+            for number, (id_, before) in enumerate(zip(ids, [None, *ids], strict=False), start=1)
+        ]
     return hits, rows
 
 
@@ -127,6 +138,10 @@ def with_one_more_hit(rows: list[Row]) -> list[Row]:
         (Rows.FINAL, with_last(amount=0), 0, 0, 1),
         (Rows.FINAL, lambda rows: [None, *rows], 0, 0, 1),
         (Rows.FINAL, lambda rows: [{**rows[0], "page": "none"}, *rows], 0, 0, 1),
+        (Rows.NUMBERED, lambda rows: rows[:-1], 1, 0, 0),
+        (Rows.NUMBERED, lambda rows: [*rows, rows[-1]], 0, 1, 0),
+        (Rows.NUMBERED, swapped, 0, 0, 1),
+        (Rows.NUMBERED, with_last(before=None), 0, 0, 1),
     ],
 )
 def test_damage_is_told_apart(kind: Rows, damage: Damage, lost: int, repeated: int, wrong: int) -> None:
@@ -134,6 +149,18 @@ def test_damage_is_told_apart(kind: Rows, damage: Damage, lost: int, repeated: i
     findings = check_sink(WHERE[kind], hits, damage(rows))
     assert (findings.lost, findings.repeated, findings.wrong) == (lost, repeated, wrong)
     assert findings.examples
+
+
+def test_session_that_ends_too_early_is_told() -> None:
+    sink = Sink("sessions", Rows.FINAL, ("page", "window_start"), gap_ms=10)
+    hits = [HITS[0]._replace(id=number, amount=1, at=at) for number, at in enumerate((100, 105, 114, 124))]
+    rows: list[Row] = [
+        {"page": PAGE, "window_start": 100, "hits": 3, "ids": 3, "amount": 3},
+        {"page": PAGE, "window_start": 124, "hits": 1, "ids": 3, "amount": 1},
+    ]
+    assert check_sink(sink, hits, rows) == Findings(rows=2)
+    assert check_sink(sink, hits, [{**rows[0], "hits": 2, "ids": 1, "amount": 2}, rows[1]]).lost == 1
+    assert check_sink(sink, hits, [*rows, {**rows[0], "window_start": 114}]).wrong == 1
 
 
 def test_source_that_is_not_what_was_acknowledged_is_told() -> None:

@@ -284,7 +284,11 @@ class _Torment:
         return [str(p) for p in at if ends[p].result().offset != stable[p].result().offset]
 
     def _rows(self, sink: Sink) -> Iterator[Row | None]:
-        for message in records_of(self._app.cluster, f"{self._app.name}-{sink.name}"):
+        topic = f"{self._app.name}-{sink.name}"
+        if sink.is_table:
+            yield from (orjson.loads(value) for value, _ in self._app.contents(topic).values())
+            return
+        for message in records_of(self._app.cluster, topic):
             yield None if message.value() is None else orjson.loads(message.value())
 
     def close(self) -> None:

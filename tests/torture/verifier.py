@@ -66,10 +66,7 @@ def check_sink(sink: Sink, hits: Iterable[Hit], rows: Iterable[Row | None]) -> F
 
     Hits of one source partition come in its order. A None among the rows is a tombstone; there is never one.
     """
-    truth: dict[Key, list[Hit]] = defaultdict(list)
-    for hit in hits:
-        if hit.amount >= sink.amount_min:
-            truth[tuple(getattr(hit, column) for column in sink.key)].append(hit)
+    truth = _truth(sink, [hit for hit in hits if hit.amount >= sink.amount_min])
     found: dict[Key, list[Row]] = defaultdict(list)
     findings = Findings()
     for row in rows:
@@ -83,6 +80,24 @@ def check_sink(sink: Sink, hits: Iterable[Hit], rows: Iterable[Row | None]) -> F
     for key, expected in truth.items():
         _check_key((sink.name, key), sink.rows, expected, found.get(key, []), findings)
     return findings
+
+
+def _truth(sink: Sink, hits: Iterable[Hit]) -> Mapping[Key, list[Hit]]:
+    """The hits of each key."""
+    truth: dict[Key, list[Hit]] = defaultdict(list)
+    if sink.gap_ms is None:
+        for hit in hits:
+            truth[tuple(getattr(hit, column) for column in sink.key)].append(hit)
+        return truth
+    page: str | None = None
+    key: Key = ()
+    last = 0
+    for hit in sorted(hits, key=lambda hit: (hit.page, hit.at)):
+        if hit.page != page or hit.at >= last + sink.gap_ms:
+            key = hit.page, hit.at
+        page, last = hit.page, hit.at
+        truth[key].append(hit)
+    return truth
 
 
 def _check_key(where: object, kind: Rows, hits: Sequence[Hit], rows: Sequence[Row], findings: Findings) -> None:
@@ -100,9 +115,14 @@ def _check_key(where: object, kind: Rows, hits: Sequence[Hit], rows: Sequence[Ro
             if len(rows) > 1:
                 findings.note(where, f"{len(rows)} final rows: {rows}", repeated=len(hits) * (len(rows) - 1))
             _check_last(where, hits, rows, findings)
+        case Rows.NUMBERED:
+            _check_each(where, hits, [row["id"] for row in rows], findings, in_order=False)
+            _check_numbers(where, hits, rows, findings)
 
 
-def _check_each(where: object, hits: Sequence[Hit], ids: Sequence[int], findings: Findings) -> None:
+def _check_each(
+    where: object, hits: Sequence[Hit], ids: Sequence[int], findings: Findings, *, in_order: bool = True
+) -> None:
     """Each hit once, and in order as far as the source has an order."""
     expected, seen = Counter(hit.id for hit in hits), Counter(ids)
     missing, extra = expected - seen, seen - expected
@@ -110,12 +130,23 @@ def _check_each(where: object, hits: Sequence[Hit], ids: Sequence[int], findings
         findings.note(where, f"hits are missing: {sorted(missing)[:10]}", lost=missing.total())
     if extra:
         findings.note(where, f"hits are there again: {sorted(extra)[:10]}", repeated=extra.total())
-    if missing or extra:
+    if missing or extra or not in_order:
         return
     by_id = {hit.id: hit for hit in hits}
     for partition, found in _ids_by_partition(by_id[id_] for id_ in ids).items():
         if found != sorted(found):
             findings.note(where, f"hits of partition {partition} are not in order: {found[:20]}", wrong=1)
+
+
+def _check_numbers(where: object, hits: Sequence[Hit], rows: Sequence[Row], findings: Findings) -> None:
+    """Rows in order of event time, source partition and offset, numbered through, each with the one before it."""
+    ordered = [hit.id for hit in sorted(hits, key=lambda hit: (hit.at, hit.partition))]
+    before: int | None = None
+    for number, (id_, row) in enumerate(zip(ordered, rows, strict=False), start=1):
+        if (row["number"], row["id"], row["before"]) != (number, id_, before):
+            findings.note(where, f"row {number} is {row}, it should be of {id_} after {before}", wrong=1)
+            return
+        before = id_
 
 
 def _check_running(

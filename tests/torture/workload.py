@@ -54,6 +54,7 @@ class Rows(Enum):
     EVERY = "the row so far after each hit"
     LATEST = "the row so far, now and then, and at the end"
     FINAL = "one row, when the window has closed"
+    NUMBERED = "a record for each hit, in order of time, with its number and the hit before it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class Sink:
     """Columns of a hit, and of a row, that say which hits a row is about."""
     amount_min: int = 0
     """Hits below are filtered out."""
+    gap_ms: int | None = None
+    """Of the sessions that `window_start` is the start of."""
+    is_table: bool = False
+    """Only what is left counts: the last row of each record key, without those that were taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,27 @@ GROUP BY window_start EMIT CHANGES;
 )
 """Queries that read queries: filtered, re-keyed, windowed, and re-keyed again."""
 
-PLANS = {"keyed": KEYED, "rekeyed": REKEYED, "chained": CHAINED}
+SESSION_MS = 300
+TIMED = Plan(
+    f"""{_SOURCE}
+CREATE TABLE page_sessions WITH (topic = '{{name}}-page-sessions') AS
+SELECT page, window_start, {_SUMS} FROM hits WINDOW SESSION ({SESSION_MS} MILLISECONDS) GROUP BY page EMIT FINAL;
+CREATE TABLE half_sessions WITH (topic = '{{name}}-half-sessions', changes = 'latest') AS
+SELECT page, window_start, {_SUMS} FROM hits WINDOW SESSION ({SESSION_MS} MILLISECONDS) WHERE amount >= 500
+GROUP BY page EMIT CHANGES;
+CREATE STREAM numbered WITH (topic = '{{name}}-numbered') AS
+SELECT kind, id, LAG(id) OVER hit AS before, ROW_NUMBER() OVER hit AS number FROM hits
+WINDOW hit AS (PARTITION BY kind ORDER BY at);
+""",
+    (
+        Sink("page-sessions", Rows.FINAL, ("page", "window_start"), gap_ms=SESSION_MS),
+        Sink("half-sessions", Rows.FINAL, ("page", "window_start"), 500, gap_ms=SESSION_MS, is_table=True),
+        Sink("numbered", Rows.NUMBERED, ("kind",)),
+    ),
+)
+"""Sessions, whose keys change as they grow, and rows in order of event time."""
+
+PLANS = {"timed": TIMED, "keyed": KEYED, "rekeyed": REKEYED, "chained": CHAINED}
 
 
 class HitProducer(threading.Thread):
