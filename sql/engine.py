@@ -6,7 +6,6 @@ import hashlib
 import linecache
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -24,7 +23,7 @@ from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
 from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState, timers_prefix
-from headrace.sql.runtime.watermarks import END, Watermarks, earlier
+from headrace.sql.runtime.watermarks import END, Watermarks, earlier, newest_before
 from headrace.sql.windows import Session
 
 _WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.OverOp, ph.TopOp, ph.RowsToExchange)
@@ -166,11 +165,10 @@ class CompiledStage:
             newest = max(newest, execution.clock.now_ms)
             decoded.times = [newest] * len(decoded.times)
         if self._needs_newest:
-            running: Sequence[int] = list(accumulate(decoded.times, max, initial=newest))
-            newest = running[-1]
+            running: Sequence[int] = newest_before(decoded.times, newest)
         else:
             running = ()
-            newest = max(newest, max(decoded.times, default=newest))
+        newest = max(newest, max(decoded.times, default=newest))
         for index, function in enumerate(self._inputs):
             rows = self._rows_for(index, batch, decoded, running, execution)
             function(rows, execution)

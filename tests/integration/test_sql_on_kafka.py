@@ -46,9 +46,22 @@ CREATE TABLE busy WITH (topic = '{name}-busy') AS SELECT * FROM windows WHERE or
 
 CREATE TABLE overall WITH (topic = '{name}-overall', changes = 'latest') AS
 SELECT orders % 3 AS class, COUNT(*) AS windows, SUM(amount) AS amount FROM windows GROUP BY orders % 3 EMIT CHANGES;
+
+CREATE TABLE visits WITH (topic = '{name}-visits', changes = 'latest') AS
+SELECT customer, COUNT(*) AS orders FROM orders WINDOW SESSION (1 SECOND) GROUP BY customer EMIT CHANGES;
+
+CREATE STREAM moves WITH (topic = '{name}-moves') AS
+SELECT region, id, amount - LAG(amount) OVER w AS move, ROW_NUMBER() OVER w AS number,
+  SUM(quantity) OVER (w ROWS BETWEEN 4 PRECEDING AND CURRENT ROW) AS quantity_of_5
+FROM orders WHERE region <> '' WINDOW w AS (PARTITION BY region ORDER BY at);
+
+CREATE TABLE newest WITH (topic = '{name}-newest', changes = 'latest') AS
+SELECT customer, id, amount FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY customer ORDER BY at DESC) AS number FROM orders WHERE customer IS NOT NULL)
+WHERE number <= 2;
 """
-TABLES = ("by-customer", "odd", "overall")
-ONCE = ("large", "windows", "busy")
+TABLES = ("by-customer", "odd", "overall", "visits", "newest")
+ONCE = ("large", "windows", "busy", "moves")
 START_MS = 1_700_000_000_000
 
 
