@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from headrace.sql.runtime.records import Position, TopicPartition
+from headrace.sql.runtime.records import Cut, TopicPartition
 
 INTERVAL_S = 30.0
 
@@ -24,9 +24,10 @@ class PurgeSchedule:
         self._safe: dict[TopicPartition, int] = {}
         self._purged: dict[TopicPartition, int] = {}
 
-    def committed(self, positions: Mapping[TopicPartition, Position]) -> None:
-        """Take note of committed positions; those of other topics are left alone."""
-        self._committed.update({p: at.next_offset for p, at in positions.items() if p.topic in self._topics})
+    def committed(self, cut: Cut) -> None:
+        """Take note of what was committed; inputs that are not of the topics are left alone."""
+        done = {partition: cut.needed.get(partition, at.next_offset) for partition, at in cut.positions.items()}
+        self._committed.update({partition: at for partition, at in done.items() if partition.topic in self._topics})
 
     def due(self, now: float) -> dict[TopicPartition, int]:
         """Offsets before which everything is to be deleted now, of partitions where that is more than last time."""

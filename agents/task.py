@@ -46,6 +46,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Whether the group's offsets were committed in the same transaction, so that they are the same."""
     watermark: int = START
     """The task's own: senders that were idle may have let it go further than theirs."""
+    again: list[tuple[str, int, int]] = []
+    """(topic, partition, offset) from which rows of open windows are to be read again."""
 
 
 class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -106,6 +108,8 @@ class Task:
         self._settings = settings
         self._decoder = stage.decoder()
         self._offsets: dict[TopicPartition, int] = {}
+        self._again_until: dict[TopicPartition, int] = {}
+        """Inputs that are read again from before the last commit, and where that ends."""
         self._newest: dict[int, int] = {}
         self._heard: dict[TopicPartition, float] = {}
         self._told: Progress | None = None
@@ -120,6 +124,10 @@ class Task:
         self._execution = stage.open(placement, store if spec.changelog is not None else None, live)
         if checkpoint is not None:
             self._offsets = {TopicPartition(topic, number): offset for topic, number, offset in checkpoint.offsets}
+            for topic, number, offset in checkpoint.again:
+                partition = TopicPartition(topic, number)
+                self._again_until[partition] = self._offsets[partition]
+                self._offsets[partition] = offset
             self._newest = dict(checkpoint.newest)
             self._execution.restore(checkpoint.watermarks, checkpoint.watermark)
         elif spec.changelog is None:
@@ -228,9 +236,10 @@ class Task:
         partition = TopicPartition(batch.topic, batch.partition)
         self._check_offset(partition, batch.fetch_offset)
         self._set_clock()
+        again_until = self._again_until.get(partition, 0)
         try:
             if self._decoder is None:
-                self._stage.process_exchange(batch, self._execution)
+                self._stage.process_exchange(batch, self._execution, again_until)
             else:
                 self._check_not_ended(partition)
                 for exchange in self._execution.exchanges:
@@ -245,7 +254,9 @@ class Task:
         self._advance()
         self._offsets[partition] = batch.next_offset
         self._heard.pop(partition, None)
-        self._changed = True
+        if batch.next_offset >= again_until:
+            self._again_until.pop(partition, None)
+        self._changed = self._changed or batch.next_offset > again_until
 
     def _advance(self) -> None:
         """Act on the watermark as it stands."""
@@ -373,7 +384,15 @@ class Task:
             changes.extend(state.cut())
         if self.spec.changelog is not None:
             changes.append((CHECKPOINT_KEY, msgspec.json.encode(self._make_checkpoint())))
-        return Cut(outputs, changes, self._positions(), self._progress())
+        return Cut(outputs, changes, self._positions(), self._needed(), self._progress())
+
+    def _needed(self) -> dict[TopicPartition, int]:
+        """Where the rows of open windows that are not stored begin."""
+        reread = self._execution.reread
+        if reread is None or reread.needed is None:
+            return {}
+        (partition,) = self.spec.inputs
+        return {partition: reread.needed}
 
     def _make_checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -385,6 +404,7 @@ class Task:
             {number: state.live for number, state in enumerate(self._execution.states)},
             self._settings.exactly_once,
             self._execution.watermarks.current(),
+            [(topic, number, offset) for (topic, number), offset in self._needed().items()],
         )
 
     def _progress(self) -> Change | None:

@@ -460,7 +460,7 @@ class Worker:
             opened.task.wake()
 
     def _note_committed(self, cut: Cut) -> None:
-        self._purge.committed(cut.positions)
+        self._purge.committed(cut)
 
     async def commit_positions(self, positions: Mapping[TopicPartition, Position]) -> None:
         asked_at = time.monotonic()

@@ -22,8 +22,9 @@ from headrace.sql.runtime.holding import Clock, HeldRows
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
-from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState, timers_prefix
+from headrace.sql.runtime.state import GroupedState, timers_prefix
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier, newest_before
+from headrace.sql.runtime.windowed import PartialWindows, WindowedState
 from headrace.sql.windows import Session
 
 _WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.OverOp, ph.TopOp, ph.RowsToExchange)
@@ -134,7 +135,8 @@ class CompiledStage:
         if isinstance(window, Session):
             return SessionState(codec, store, number, live, window.gap_ms, self._unite[number], held)
         if window is not None:
-            return WindowedState(codec, store, number, live, held)
+            reread = operator.form is ph.Form.MERGE and operator.emission is ph.Emission.FINAL
+            return WindowedState(codec, store, number, live, held, reread=reread)
         if operator.ttl_ms is not None:
             return ExpiringState(codec, store, number, live, operator.ttl_ms)
         return GroupedState(codec, store, number, live, held)
@@ -196,16 +198,24 @@ class CompiledStage:
             needs,
         )
 
-    def process_exchange(self, batch: RecordBatch, execution: StageExecution) -> None:
-        """Take blocks of a repartition topic: rows, then the watermark of their sender."""
+    def process_exchange(self, batch: RecordBatch, execution: StageExecution, again_until: int) -> None:
+        """Take blocks of a repartition topic: rows, then the watermark of their sender.
+
+        Those before the offset `again_until` are read again, after a restart.
+        """
         assert self._decode_rows is not None
-        for value in batch.values:
+        reread = execution.reread
+        for value, offset in zip(batch.values, batch.offsets, strict=True):
             assert value is not None, "a repartition topic holds no tombstones"
             block = _decode_block(value)
             rows = self._decode_rows(block.rows)
+            again = execution.again = offset < again_until
+            if reread is not None:
+                reread.read(offset, len(rows), again=again)
             for function in self._inputs:
                 function(rows, execution)
-            execution.watermarks.update(block.sender, block.watermark, idle=block.idle)
+            if not again:
+                execution.watermarks.update(block.sender, block.watermark, idle=block.idle)
 
     def observe(self, execution: StageExecution, partition: int, newest: int) -> None:
         """A source partition has been read up to an event time (END: to its end)."""

@@ -20,8 +20,9 @@ from headrace.sql.functions.aggregates import PYTHON_TYPES
 from headrace.sql.runtime.codec import AccumulatorCodec
 from headrace.sql.runtime.execution import OperatorState
 from headrace.sql.runtime.records import Store
-from headrace.sql.runtime.state import GroupedState, WindowedState
+from headrace.sql.runtime.state import GroupedState
 from headrace.sql.runtime.tops import backwards, enter
+from headrace.sql.runtime.windowed import WindowedState
 from headrace.sql.syntax import RelationKind
 from headrace.sql.types import BIGINT, Kind, Type
 

@@ -16,9 +16,10 @@ from headrace.sql.runtime.logs import Logs
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import Headers, Output, RecordBatch
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
-from headrace.sql.runtime.state import GroupedState, PartialWindows, WindowedState
+from headrace.sql.runtime.state import GroupedState
 from headrace.sql.runtime.waiting import WaitingRows
 from headrace.sql.runtime.watermarks import END, Watermarks
+from headrace.sql.runtime.windowed import PartialWindows, WindowedState
 
 AggregationState = GroupedState | WindowedState | SessionState | PartialWindows | PartialSessions
 OperatorState = AggregationState | WaitingRows | Logs
@@ -134,6 +135,10 @@ class StageExecution:
         self.exchanges = exchanges
         self.watermarks = watermarks
         self.clock = clock
+        self.reread = next((s for s in states if isinstance(s, WindowedState) and s.reread), None)
+        """The windows that are made anew after a restart, from rows that are read again."""
+        self.again = False
+        """Rows come that were read before the last commit."""
         self.finished = False
         """The end of a finite run was acted on: what is emitted there is emitted once."""
         self.counters: dict[str, QueryCounters] = {}
@@ -163,12 +168,14 @@ class StageExecution:
 
     def late_after_idle(self, query: QueryErrors) -> None:
         """A row came for a window that is closed here, though it was not late where it was read."""
-        self.query(query.name).late_after_idle += 1
+        if not self.again:
+            self.query(query.name).late_after_idle += 1
 
     def closed_before(self, query: QueryErrors, ends: range, closed_until: int) -> int:
         """As `late_after_idle`, for some of the windows of a row; the first that is not closed."""
         closed = ends_until(ends, closed_until)
-        self.query(query.name).late_after_idle += closed
+        if not self.again:
+            self.query(query.name).late_after_idle += closed
         return ends.start + closed * ends.step
 
     def late(self, batch: RecordBatch, position: int, query: QueryErrors, cause: str, windows: int = 1) -> None:

@@ -100,6 +100,8 @@ class Cut:
     changelog: Sequence[Change]
     """State changes of a stateful task; the last one is its checkpoint record. Empty for a stateless task."""
     positions: Mapping[TopicPartition, Position]
+    needed: Mapping[TopicPartition, int] = field(default_factory=dict)
+    """Offsets from which inputs must stay readable, where that is before their positions."""
     watermark: Change | None = None
     """What the other tasks of the stage are told of the source partition, where it has changed."""
 

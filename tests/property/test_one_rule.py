@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property.generators import (
     APPS,
+    SINK,
     TOPIC,
     AppCase,
+    GroupedQuery,
     Layout,
     Schedule,
+    Sink,
+    Source,
+    Step,
+    Term,
+    Window,
     expiring_apps,
     grouped_apps,
     layouts,
@@ -30,7 +38,9 @@ from headrace.app.application import App
 from headrace.app.inputs import SourceRecord
 from headrace.app.local import LocalCluster
 from headrace.sql.physical import Mode
+from headrace.sql.runtime import windowed
 from headrace.sql.runtime.records import TopicPartition
+from headrace.sql.runtime.windowed import REREAD_MAX
 
 NATURAL = Schedule((), again_at_end=False)
 PARALLELISM = (1, 2, 4, 8)
@@ -50,9 +60,11 @@ def replayed(
     schedule: Schedule,
     guarantee: Guarantee = Guarantee.EXACTLY_ONCE,
     cache_bytes: int | None = None,
+    reread_max: int = REREAD_MAX,
 ) -> Replay:
     replay = Replay(compiled(case.sql), mode, layout, parallelism, guarantee, cache_bytes)
-    replay.run(schedule)
+    with patch.object(windowed, "REREAD_MAX", reread_max):
+        replay.run(schedule)
     return replay
 
 
@@ -87,27 +99,61 @@ def test_result_is_the_same_in_every_mode_however_batches_are_cut(
 
 
 @settings(max_examples=EXAMPLES * 3)
-@given(runs(APPS), st.sampled_from(PARALLELISM), schedules(restarts=True), schedules(restarts=True))
-def test_result_is_the_same_however_often_workers_restart(
-    run: tuple[AppCase, Layout], parallelism: int, one: Schedule, other: Schedule
+@given(runs(APPS), st.sampled_from(PARALLELISM), schedules(restarts=True), schedules(restarts=True), st.integers(0, 30))
+def test_result_is_the_same_however_often_workers_restart_and_whatever_they_then_read_again(
+    run: tuple[AppCase, Layout], parallelism: int, one: Schedule, other: Schedule, reread_max: int
 ) -> None:
     case, layout = run
     reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
     for mode, schedule in ((Mode.SINGLE, one), (Mode.PARTITIONED, other)):
-        found = replayed(case, mode, layout, parallelism, schedule)
+        found = replayed(case, mode, layout, parallelism, schedule, reread_max=reread_max)
         assert_same(case, reference, found)
+
+
+_DELIVERY = st.sampled_from([Step("read", which, count) for which in range(6) for count in (1, 2, 5)])
+_STEPS = st.one_of(_DELIVERY, _DELIVERY, st.just(Step("deliver")), st.just(Step("commit")), st.just(Step("restart")))
+
+
+@settings(max_examples=EXAMPLES * 4)
+@given(
+    st.data(),
+    st.sampled_from(
+        [
+            Window("TUMBLING", 1_000, 0, 100, 0),
+            Window("HOPPING", 1_000, 400, 0, 0),
+            Window("CUMULATE", 2_000, 500, 0, 500),
+        ]
+    ),
+    st.lists(_STEPS, min_size=15, max_size=40),
+    st.integers(0, 12),
+)
+def test_windows_that_are_open_at_a_restart_are_made_anew_or_were_written(
+    data: st.DataObject, window: Window, steps: list[Step], reread_max: int
+) -> None:
+    query = GroupedQuery((Term("s", ("s",)),), (Term("COUNT(*)"),), None, None, window, True, "every")
+    source = Source(500, keyed=False)
+    case = AppCase(source, query.sql(), (Sink(SINK, "final", query.doubles),), query)
+    layout = data.draw(layouts(keyed=False))
+    reference = replayed(case, Mode.SINGLE, layout, 1, NATURAL)
+    found = replayed(case, Mode.PARTITIONED, layout, 2, Schedule(tuple(steps), False), reread_max=reread_max)
+    assert_same(case, reference, found)
 
 
 @settings(max_examples=EXAMPLES * 2)
 @given(
-    runs(APPS), st.sampled_from(list(Mode)), st.sampled_from(PARALLELISM), schedules(restarts=True), st.integers(0, 999)
+    runs(APPS),
+    st.sampled_from(list(Mode)),
+    st.sampled_from(PARALLELISM),
+    schedules(restarts=True),
+    st.integers(0, 999),
+    st.integers(0, 30),
 )
 def test_result_and_state_are_the_same_however_little_of_the_state_is_cached(
-    run: tuple[AppCase, Layout], mode: Mode, parallelism: int, schedule: Schedule, cache_bytes: int
+    run: tuple[AppCase, Layout], mode: Mode, parallelism: int, schedule: Schedule, cache_bytes: int, reread_max: int
 ) -> None:
     case, layout = run
-    reference = replayed(case, mode, layout, parallelism, schedule)
-    found = replayed(case, mode, layout, parallelism, schedule, cache_bytes=cache_bytes)
+    reference = replayed(case, mode, layout, parallelism, schedule, reread_max=reread_max)
+    found = replayed(case, mode, layout, parallelism, schedule, cache_bytes=cache_bytes, reread_max=reread_max)
     assert found.emitted == reference.emitted
     assert found.stored == reference.stored
 

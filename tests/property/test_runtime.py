@@ -20,11 +20,12 @@ from headrace.sql.runtime.codec import AccumulatorCodec, Block, encode_key
 from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.outputs import BLOCK_BYTES, BLOCK_ROWS, ExchangeBuffer
 from headrace.sql.runtime.records import Change, Output
-from headrace.sql.runtime.state import GroupedState, Groups, WindowedState, in_key_order, ordered_bytes
+from headrace.sql.runtime.state import GroupedState, Groups, in_key_order, ordered_bytes
 from headrace.sql.runtime.time_format import TimeFormat
 from headrace.sql.runtime.timers import Timers
 from headrace.sql.runtime.values import iso_date, iso_timestamp, parse_iso_date, parse_iso_timestamp
 from headrace.sql.runtime.watermarks import END, START, Watermarks
+from headrace.sql.runtime.windowed import WindowedState
 
 EXAMPLES = settings().max_examples
 TIMES = st.integers(-62_135_596_800_000, 253_402_300_799_999)
