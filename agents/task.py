@@ -19,7 +19,7 @@ from headrace.sql.runtime.watermarks import END, START
 
 CHECKPOINT_KEY = b"\xffcheckpoint"
 """The reserved key of a changelog: where the task stood when the changes before it were made."""
-_FORMAT = 1
+_FORMAT = 2
 WALL_TIME_STEP_MS = 1_000
 """How often windows over processing time are looked at while nothing comes."""
 

@@ -32,15 +32,32 @@ class AccumulatorField:
 
 
 class AccumulatorFields:
-    """The fields of a state `acc` that aggregate calls need, each once, and the calls' results over them."""
+    """The fields of a state `acc` that aggregate calls need, each once, and the calls' results over them.
 
-    def __init__(self, calls: Iterable[AggregateCall], taken: set[str]) -> None:
+    Rows are counted once, where that saves counting the values of several operands: then a NULL is what is counted.
+    """
+
+    def __init__(self, calls: Iterable[AggregateCall], taken: set[str], *, count_nulls: bool = False) -> None:
         """`taken` are names that no field may have; those of the fields are among them afterwards."""
         self.fields: list[AccumulatorField] = []
         self._by_key: dict[tuple[str, Expr | None], AccumulatorField] = {}
         for call in calls:
             for kind in call.function.accumulators(call.operand.type if call.operand is not None else None):
                 self._add(kind, call, taken)
+        if count_nulls:
+            self._count_nulls(taken)
+
+    def _count_nulls(self, taken: set[str]) -> None:
+        counts = [item for item in self.fields if item.kind == "count"]
+        if len(counts) < 2:
+            return
+        if ("count", None) not in self._by_key:
+            rows = self._by_key["count", None] = AccumulatorField(safe_name("count", taken), "count", None)
+            self.fields.insert(0, rows)
+        for item in counts:
+            if item.operand is not None:
+                nulls = AccumulatorField(item.name.replace("count", "nulls", 1), "nulls", item.operand)
+                self.fields[self.fields.index(item)] = self._by_key["count", item.operand] = nulls
 
     def _add(self, kind: str, call: AggregateCall, taken: set[str]) -> None:
         operand = call.operand
@@ -84,7 +101,7 @@ class AccumulatorFields:
         found = [self.field(kind, operand) for kind in kinds]
         main = found[-1]
         assert main is not None
-        value = f"acc.{main.name}"
+        value = self._value(main)
         match call.function.name:
             case "COUNT":
                 return value
@@ -95,7 +112,7 @@ class AccumulatorFields:
             case "AVG":
                 count = found[0]
                 assert count is not None
-                code = _mean(value, f"acc.{count.name}", call.type, names)
+                code = _mean(value, self._value(count), call.type, names)
             case "FIRST_VALUE" | "LAST_VALUE":
                 return f"(None if {value} is None else {value}[3])"
             case _:
@@ -103,8 +120,18 @@ class AccumulatorFields:
         if operand is not None and operand.nullable:
             count = found[0]
             assert count is not None
-            return f"(None if acc.{count.name} == 0 else {code})"
+            return f"(None if {self._is_empty(count)} else {code})"
         return code
+
+    def _value(self, item: AccumulatorField) -> str:
+        if item.kind != "nulls":
+            return f"acc.{item.name}"
+        return f"(acc.{self._by_key['count', None].name} - acc.{item.name})"
+
+    def _is_empty(self, count: AccumulatorField) -> str:
+        if count.kind != "nulls":
+            return f"acc.{count.name} == 0"
+        return f"acc.{self._by_key['count', None].name} == acc.{count.name}"
 
 
 class Accumulators(AccumulatorFields):
@@ -115,7 +142,8 @@ class Accumulators(AccumulatorFields):
 
         A session remembers under which windows it is out: they change as it grows.
         """
-        super().__init__((call for _, call in operator.calls), {"time", "start", "last", "changed", "held"})
+        own = {"time", "start", "last", "changed", "held"}
+        super().__init__((call for _, call in operator.calls), own, count_nulls=True)
         self.is_session = isinstance(operator.window, Session)
         self.has_time = not self.is_session and not (operator.final and operator.window is not None)
         is_partial = operator.form is ph.Form.PARTIAL
@@ -150,7 +178,7 @@ def _storage(kind: str, operand: Type | None) -> tuple[Any, Any]:
     """Type and initial value of an accumulator's field."""
     python = PYTHON_TYPES[operand.kind] if operand is not None else int
     match kind:
-        case "count":
+        case "count" | "nulls":
             return int, 0
         case "sum":
             return (float, 0.0) if python is float else (int, 0)

@@ -201,22 +201,23 @@ class AggregationWriter:
         order = f"({', '.join(row.order)})"
         for item in accumulators.fields:
             if item.operand is None:
-                for line in update_lines(item, "", order):
-                    function.line(line)
+                function.lines(update_lines(item, "", order))
         for operand, variable in prepared.operands.items():
-            lines = [
-                line
-                for item in accumulators.fields
-                if item.operand == operand
-                for line in update_lines(item, variable.code, order)
-            ]
-            if variable.nullable:
+            of_values: list[str] = []
+            of_nulls: list[str] = []
+            for item in accumulators.fields:
+                if item.operand == operand:
+                    lines = of_nulls if item.kind == "nulls" else of_values
+                    lines += update_lines(item, variable.code, order)
+            if not variable.nullable:
+                function.lines(of_values)
+                continue
+            if of_values:
                 with function.block(f"if {variable.code} is not None:"):
-                    for line in lines:
-                        function.line(line)
-            else:
-                for line in lines:
-                    function.line(line)
+                    function.lines(of_values)
+            if of_nulls:
+                with function.block("else:" if of_values else f"if {variable.code} is None:"):
+                    function.lines(of_nulls)
         if accumulators.has_time:
             with function.block(f"if {row.time} > acc.time:"):
                 function.line(f"acc.time = {row.time}")

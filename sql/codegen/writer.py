@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from headrace.sql.functions import scalars
@@ -70,6 +70,10 @@ class FunctionWriter:
 
     def line(self, text: str) -> None:
         self._body.append(f"{'    ' * self._depth}{text}")
+
+    def lines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.line(text)
 
     @contextmanager
     def block(self, opening: str) -> Iterator[None]:

@@ -28,6 +28,7 @@ _KEEP_FIRST = ("order = {o}", "if {f} is None or order < {f}[:3]:", "    {f} = (
 _KEEP_LAST = ("order = {o}", "if {f} is None or order >= {f}[:3]:", "    {f} = (*order, {v})")
 ACCUMULATORS: dict[str, Accumulator] = {
     "count": Accumulator("count", ("{f} += 1",), ("{f} += {g}",)),
+    "nulls": Accumulator("nulls", ("{f} += 1",), ("{f} += {g}",)),
     "sum": Accumulator("sum", ("{f} += {v}",), ("{f} += {g}",)),
     "decimal_sum": Accumulator("decimal_sum", ("{f} = decimal_add({f}, {v})",), ("{f} = decimal_add({f}, {g})",)),
     "min": Accumulator(
