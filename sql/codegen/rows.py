@@ -287,19 +287,18 @@ class RowWriter:
             parts.append(row.first)
         if operator.ordered:
             parts += row.order[1:]
-        rows = f"exchange_{number}"
-        function.setup(f"{rows} = []  # to stage {comment(operator.exchange.stage)}")
-        function.finish(f"task.exchanges[{number}].extend({rows})")
-        function.line(f"{rows}.append(({key_code(keys)}, {struct}({', '.join(parts)})))")
+        routes = self._routes(function, operator.exchange)
+        function.line(f"{routes}[{key_code(keys)}].append({struct}({', '.join(parts)}))")
 
     def _partials_to_exchange(self, function: FunctionWriter, operator: ph.PartialsToExchange, row: Row) -> None:
-        number = self.exchanges.index(operator.exchange)
-        rows = f"exchange_{number}"
-        function.setup(f"{rows} = []  # to stage {comment(operator.exchange.stage)}")
-        function.finish(f"task.exchanges[{number}].extend({rows})")
         assert row.group is not None
         parts = ", ".join(("key", *row.group.windows, "acc"))
-        function.line(f"{rows}.append((key, ({parts})))")
+        function.line(f"{self._routes(function, operator.exchange)}[key].append(({parts}))")
+
+    def _routes(self, function: FunctionWriter, exchange: ph.Exchange) -> str:
+        number = self.exchanges.index(exchange)
+        function.setup(f"routes_{number} = task.exchanges[{number}].routes  # to stage {comment(exchange.stage)}")
+        return f"routes_{number}"
 
     # Aggregation
 

@@ -24,7 +24,7 @@ _RESERVED = frozenset((*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(s
 _NUMBERED = re.compile(
     "(wait|taken|trim|groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|"
     "closed|rank|top|entry|"
-    r"keys|values|times|headers|exchange|literal|query|format|usable|like|conversion|out)_\d+"
+    r"keys|values|times|headers|routes|literal|query|format|usable|like|conversion|out)_\d+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""
 

@@ -14,6 +14,8 @@ from headrace.sql.runtime.watermarks import START
 
 BLOCK_ROWS = 2_000
 BLOCK_BYTES = 512 * 1024
+ROUTES_MAX = 100_000
+"""Keys whose partition is remembered over a commit."""
 
 _encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
 _encode = msgspec.msgpack.Encoder().encode
@@ -70,50 +72,54 @@ class SinkBuffer:
         return [taken]
 
 
+class Routes(dict[Any, list[Any]]):
+    """By grouping key the rows that wait for its partition of the repartition topic; made for a key when asked."""
+
+    def __init__(self, waiting: list[list[Any]]) -> None:
+        """`waiting` are the rows of each partition."""
+        super().__init__()
+        self._waiting = waiting
+
+    def __missing__(self, key: Any) -> list[Any]:
+        rows = self[key] = self._waiting[crc32(encode_key(key)) % len(self._waiting)]
+        return rows
+
+
 class ExchangeBuffer:
-    """Rows on their way to another stage, by partition of the repartition topic; the watermark follows them."""
+    """Rows on their way to another stage, by partition of the repartition topic; the watermark follows them.
+
+    Generated code appends each row to `routes[its key]`.
+    """
 
     def __init__(self, topic: str, partitions: int, sender: int, storable: Callable[[Any], Any] | None) -> None:
         self._topic = topic
-        self._partitions = partitions
         self._sender = sender
         self._storable = storable  # makes a row with sums beyond 64 bits fit msgpack
-        self._rows: dict[int, list[Any]] = {}
-        self._routes: dict[Any, int] = {}
+        self._waiting: list[list[Any]] = [[] for _ in range(partitions)]
+        self.routes = Routes(self._waiting)
         self._sent = (START, False)
         self.watermark = START
         self.idle = False
         self._time = 0
 
-    def extend(self, entries: Sequence[tuple[Any, Any]]) -> None:
-        """Rows with their grouping keys."""
-        routes, rows = self._routes, self._rows
-        if len(routes) > 100_000:
-            routes.clear()
-        for key, row in entries:
-            partition = routes.get(key)
-            if partition is None:
-                partition = routes[key] = crc32(encode_key(key)) % self._partitions
-            waiting = rows.get(partition)
-            if waiting is None:
-                rows[partition] = [row]
-            else:
-                waiting.append(row)
-
     def __len__(self) -> int:
-        return sum(map(len, self._rows.values()))
+        return sum(map(len, self._waiting))
 
     def take_rows(self) -> list[Output]:
         """Blocks of the waiting rows, to the partitions that have some."""
-        taken, self._rows = self._rows, {}
         outputs: list[Output] = []
-        for partition, rows in taken.items():
+        for partition, rows in enumerate(self._waiting):
+            if not rows:
+                continue
             output = Output(self._topic, partition)
             for start in range(0, len(rows), BLOCK_ROWS):
                 # the watermark follows the last of the rows, never precedes one
                 last = start + BLOCK_ROWS >= len(rows)
                 self._append(output, rows[start : start + BLOCK_ROWS], self.watermark if last else START)
+            rows.clear()
             outputs.append(output)
+        if len(self.routes) > ROUTES_MAX:
+            self.routes.clear()
         return outputs
 
     def take(self) -> list[Output]:
@@ -122,7 +128,7 @@ class ExchangeBuffer:
         state = (self.watermark, self.idle)
         if state != self._sent:
             served = {output.partition for output in outputs}
-            for partition in range(self._partitions):
+            for partition in range(len(self._waiting)):
                 if partition not in served:
                     output = Output(self._topic, partition)
                     self._append(output, [], self.watermark)

@@ -34,7 +34,7 @@ def test_windows_over_windows_by_another_key_stay_in_one_stage_in_mode_single(mo
 
 _NAMES = (
     *("order", "partition", "values", "like", "max", "left", "len", "str", "zip", "abs", "substring", "encode_json"),
-    *("key_0", "count_0", "operand_0", "operand_1", "groups_0", "get_0", "dirty_0", "pane_0", "keys_0", "exchange_0"),
+    *("key_0", "count_0", "operand_0", "operand_1", "groups_0", "get_0", "dirty_0", "pane_0", "keys_0", "routes_0"),
     *("literal_0", "query_0", "end_0", "out_0", "acc", "time", "newest", "task", "in_bigint", "headers", "record_key"),
 )
 

@@ -525,7 +525,8 @@ def test_exchange_keeps_every_row_once_and_its_watermark_never_precedes_one(
     def extend(rows: Sequence[tuple[Any, int, int]]) -> None:
         entries = [(key, [key, time + ahead, len(sent) + n, "x" * size]) for n, (key, ahead, size) in enumerate(rows)]
         sent.extend(row for _, row in entries)
-        buffer.extend(entries)
+        for key, row in entries:
+            buffer.routes[key].append(row)
 
     for action, rows in steps:
         match action:
