@@ -43,6 +43,7 @@ SHORT_DECK = {
     Kind.REPLACE: 1,
     Kind.LEAVE: 1,
     Kind.EXTRA: 1,
+    Kind.KILL_BROKER: 1,
 }
 
 
