@@ -41,6 +41,8 @@ IDLE_FETCH = (1, 500)
 BUSY_FETCH = (64 * 1024, 5)
 METADATA_MS = 30_000
 """How soon partitions that a source has got are read: before most producers know of them."""
+REASSIGNMENT_S = 0.02
+"""How long a fetch that comes in the middle of a rebalance takes to bring nothing."""
 BUSY_S = 0.05
 """A reader that got nothing for this long is idle."""
 
@@ -197,7 +199,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             raise ConsumerStoppedError
         with fetcher._subscriptions.fetch_context():
             if fetcher._subscriptions.reassignment_in_progress:
-                await fetcher._subscriptions.wait_for_assignment()
+                # Not to be waited for here: this thread has two workers for calls, and the main loop needs one.
+                await asyncio.sleep(REASSIGNMENT_S)
+                return {}
             try:
                 batches = await self._adaptive_drain(fetcher, active_partitions, timeout or 0.0)
             except OffsetOutOfRangeError as error:
