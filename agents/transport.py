@@ -397,7 +397,7 @@ class BatchConsumer(driver.Consumer):
         await self._owner.commit_revoked()
 
     async def force_commit(self, *_: Any, **__: Any) -> bool:
-        await self._owner.commit_revoked()
+        """Faust's own commits, as after each 10,000 batches: the owner commits by its own clock."""
         return True
 
     async def on_stop(self) -> None:

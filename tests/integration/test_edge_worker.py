@@ -35,6 +35,21 @@ def test_worker_on_sigterm_has_committed_everything_and_exits_0(new_edge_app: Ne
     assert "records=0" in again.log() or "state restored" not in again.log()
 
 
+def test_worker_goes_on_committing_however_many_batches_come(
+    new_edge_app: NewEdgeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust has a commit of its own after so many batches: by its default it would come after 10,000."""
+    monkeypatch.setenv("BROKER_COMMIT_EVERY", "3")
+    app = new_edge_app()
+    worker = app.start()
+    worker.await_log("task open", times=4)
+    for _ in range(12):
+        app.produce(1)
+        app.await_caught_up()
+    assert worker.stop() == 0
+    assert sum(app.counts().values()) == 12
+
+
 def test_outputs_keep_their_timestamps_and_find_their_partition_as_any_client_would(new_edge_app: NewEdgeApp) -> None:
     app = new_edge_app()
     worker = app.start()
