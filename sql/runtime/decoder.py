@@ -85,6 +85,8 @@ class SourceDecoder:
         self._prepare()
 
     def decode(self, batch: RecordBatch) -> Decoded:
+        if self._keys is not None:
+            _ = batch.keys  # first, so that one pass over the records brings values and keys
         rows = self._decode_together(batch)
         if rows is not None:
             times = self._times_of(batch, rows)

@@ -44,6 +44,12 @@ def test_fetch_in_the_middle_of_a_stored_batch_leaves_out_what_lies_before() -> 
     assert list(batch(12, 15, stored((10, 5))).values) == [b"v12", b"v13", b"v14"]
 
 
+def test_keys_that_are_asked_for_first_bring_the_values() -> None:
+    found = batch(12, 17, stored((10, 5), (15, 1), (16, 2)), skipped=[15])
+    assert list(found.keys) == [b"k12", b"k13", b"k14", b"k16"]
+    assert list(found.values) == [b"v12", b"v13", b"v14", b"v16"]
+
+
 def test_batch_cut_at_an_end_offset_has_nothing_past_it() -> None:
     whole = batch(10, 15, stored((10, 3), (13, 2)))
     cut = whole.ending_at(14)
