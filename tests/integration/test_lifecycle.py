@@ -276,7 +276,10 @@ def test_consumed_repartition_records_are_deleted_and_nothing_is_lost(new_sql_ap
     app.await_caught_up()
     ends = app.cluster.end_offsets(app.exchanges())
     assert sum(end > 0 for end in ends.values()) >= 8
-    wait_until(lambda: app.cluster.begin_offsets(list(ends)) == ends, "all that was consumed is deleted")
+    # What the open windows need after a restart stays, and is needed below: the state is lost.
+    done = {p: end for p, end in ends.items() if p.topic != f"{app.name}-windows-0-repartition"}
+    assert len(done) < len(ends)
+    wait_until(lambda: app.cluster.begin_offsets(list(done)) == done, "all that was consumed is deleted")
     app.produce(records[1_000:2_000])
     app.await_caught_up()
     assert worker.stop() == 0, worker.log()
