@@ -149,8 +149,8 @@ class Groups:
 
     @property
     def pending(self) -> int:
-        """Changes for the next cut."""
-        return len(self.dirty) + len(self._deleted)
+        """Changes for the next cut; of partial aggregates, those that it sends on."""
+        return len(self.cache) if self._store is None else len(self.dirty) + len(self._deleted)
 
     def cut(self) -> Iterator[Change]:
         """Changes of the store since the last cut. Afterwards nothing is dirty."""

@@ -506,3 +506,21 @@ def test_checkpoint_brings_back_rows_that_wait_and_numbers() -> None:
     again = open_task(store, made)
     feed(again, SECOND, 600)
     assert numbered(again) == [(300, 2)]
+
+
+@pytest.mark.parametrize("window", ["", "WINDOW TUMBLING (SIZE 1 SECOND)", "WINDOW SESSION (1 SECOND)"])
+def test_partial_aggregates_are_pending_until_a_cut_sends_them(window: str) -> None:
+    app = App(
+        "CREATE STREAM e (k VARCHAR, at TIMESTAMP, WATERMARK FOR at AS at);"
+        f"CREATE TABLE t WITH (changes = 'latest') AS SELECT k, COUNT(*) AS n FROM e {window} GROUP BY k EMIT CHANGES;",
+        "app",
+    )
+    topology = app.topology(Mode.PARTITIONED, {"e": 1}, 1)
+    made = TaskFactory(app.stages(Mode.PARTITIONED), topology, TaskSettings(30.0, continue_when_lost=False))
+    (spec,) = (spec for spec in topology.tasks if spec.changelog is None)
+    task = made.open(spec, MemoryStore(), {})
+    values: list[bytes | None] = [b'{"k":"%b","at":1000}' % key for key in (b"a", b"b", b"a", b"c")]
+    task.process(MemoryBatch("e", 0, 0, 4, values, [None] * 4, [1] * 4, list(range(4)), [()] * 4))
+    assert task.pending == 3
+    assert task.cut() is not None
+    assert task.pending == 0
