@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from headrace.sql.runtime.records import Headers
 
@@ -41,7 +41,7 @@ class FetchedBatch:
     """The records of one partition out of one fetch (a `RecordBatch`); each column is decoded when first asked for.
 
     Parsing a column again costs no more than keeping an object per record would (0.12 µs against 0.15), so a task
-    pays for the columns that it reads. Keys that are asked for first are parsed together with the values. May hold no
+    pays for the columns that it reads. Keys are parsed together with the values. May hold no
     record at all, where the fetch met nothing but control records or the holes of compaction: `next_offset` tells how
     far it went.
     """
@@ -97,14 +97,11 @@ class FetchedBatch:
     @property
     def keys(self) -> Sequence[bytes | None]:
         if self._keys is None:
-            if self._values is None:
-                self._parse_values_and_keys()
-            else:
-                self._keys = self._column(lambda records: [r.key for r in records])
-        return cast("Sequence[bytes | None]", self._keys)
+            self._values, self._keys = self._values_and_keys()
+        return self._keys
 
-    def _parse_values_and_keys(self) -> None:
-        """Both at once: whoever asks for the keys first wants the values too."""
+    def _values_and_keys(self) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Both at once: whoever asks for the keys wants the values too."""
         low, high = self.fetch_offset, self.next_offset
         values: list[bytes | None] = []
         keys: list[bytes | None] = []
@@ -115,7 +112,7 @@ class FetchedBatch:
                 if is_whole or low <= record.offset < high:
                     add_value(record.value)
                     add_key(record.key)
-        self._values, self._keys = values, keys
+        return values, keys
 
     @property
     def timestamps(self) -> Sequence[int]:

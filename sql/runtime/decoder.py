@@ -85,8 +85,6 @@ class SourceDecoder:
         self._prepare()
 
     def decode(self, batch: RecordBatch) -> Decoded:
-        if self._keys is not None:
-            _ = batch.keys  # first, so that one pass over the records brings values and keys
         rows = self._decode_together(batch)
         if rows is not None:
             times = self._times_of(batch, rows)
@@ -125,6 +123,9 @@ class SourceDecoder:
 
     def _decode_together(self, batch: RecordBatch) -> list[Any] | None:
         """Rows of all records; None where some record needs a closer look."""
+        keys = (
+            batch.keys if self._keys is not None else ()
+        )  # before the values: so one pass over the records brings both
         values = batch.values
         try:
             # Objects at both sides of every join: so no record can complete what another one began.
@@ -142,7 +143,7 @@ class SourceDecoder:
             for get, convert, setter in self._conversions:
                 converted = [None if value is None else convert(value) for value in map(get, rows)]
                 deque(map(setter, rows, converted), maxlen=0)
-            if self._keys is not None and self._keys.fill(rows, batch.keys):
+            if self._keys is not None and self._keys.fill(rows, keys):
                 return None
         except (RecordError, ValueError):
             return None

@@ -22,21 +22,20 @@ class KeyDecoder:
         self._as_text = len(columns) == 1 and key_format == "kafka"
         self._null = msgspec.json.encode({columns[0].name: None})  # how a sink writes a NULL key of one column
         self._known: dict[bytes, tuple[Any, ...]] = {}
-        self._first: dict[bytes, Any] = {}  # the first column of each
 
     def fill(self, rows: Sequence[Any], keys: Sequence[bytes | None]) -> bool:
         """Put the key's columns into rows; True where a row needs a closer look."""
-        if len(self._known) > 100_000:
-            self._known.clear()
-            self._first.clear()
+        known = self._known
+        if len(known) > 100_000:
+            known.clear()
         if len(self._columns) > 1:
             return self._fill_several(rows, keys)
         (column,) = self._columns
         in_values = list(map(attrgetter(column.attribute), rows))
         try:
-            in_keys = list(map(self._first.__getitem__, keys))  # type: ignore[arg-type]
+            in_keys = [known[key][0] for key in keys]  # type: ignore[index]
         except KeyError:
-            in_keys = [None if key is None else (self._known.get(key) or self._parse(key))[0] for key in keys]
+            in_keys = [None if key is None else (known.get(key) or self._parse(key))[0] for key in keys]
         if in_values == in_keys:  # as a producer of a keyed stream writes it: nothing to put in
             return not column.nullable and None in in_values
         for row, in_key, in_value in zip(rows, in_keys, in_values, strict=True):
@@ -88,7 +87,6 @@ class KeyDecoder:
         except RecursionError:
             raise RecordError("key", "the record key is nested too deeply") from None
         self._known[key] = parsed
-        self._first[key] = parsed[0]
         return parsed
 
     def _parse_json(self, key: bytes) -> tuple[Any, ...]:
