@@ -25,7 +25,7 @@ from headrace.sql.runtime.sessions import PartialSessions, SessionState
 from headrace.sql.runtime.state import GroupedState, timers_prefix
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier, newest_before
 from headrace.sql.runtime.windowed import PartialWindows, WindowedState
-from headrace.sql.windows import Session
+from headrace.sql.windows import Cumulating, Hopping, Session, most_windows
 
 _WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.OverOp, ph.TopOp, ph.RowsToExchange)
 _decode_block = msgspec.msgpack.Decoder(Block).decode
@@ -135,8 +135,9 @@ class CompiledStage:
         if isinstance(window, Session):
             return SessionState(codec, store, number, live, window.gap_ms, self._unite[number], held)
         if window is not None:
-            reread = operator.form is ph.Form.MERGE and operator.emission is ph.Emission.FINAL
-            return WindowedState(codec, store, number, live, held, reread=reread)
+            can_reread = operator.form is ph.Form.MERGE and operator.emission is ph.Emission.FINAL
+            windows = most_windows(window) if isinstance(window, (Hopping, Cumulating)) else 1
+            return WindowedState(codec, store, number, live, held, reread=windows if can_reread else 0)
         if operator.ttl_ms is not None:
             return ExpiringState(codec, store, number, live, operator.ttl_ms)
         return GroupedState(codec, store, number, live, held)
@@ -209,7 +210,7 @@ class CompiledStage:
             assert value is not None, "a repartition topic holds no tombstones"
             block = _decode_block(value)
             rows = self._decode_rows(block.rows)
-            again = execution.again = offset < again_until
+            again = offset < again_until
             if reread is not None:
                 reread.read(offset, len(rows), again=again)
             for function in self._inputs:

@@ -137,8 +137,6 @@ class StageExecution:
         self.clock = clock
         self.reread = next((s for s in states if isinstance(s, WindowedState) and s.reread), None)
         """The windows that are made anew after a restart, from rows that are read again."""
-        self.again = False
-        """Rows come that were read before the last commit."""
         self.finished = False
         """The end of a finite run was acted on: what is emitted there is emitted once."""
         self.counters: dict[str, QueryCounters] = {}
@@ -148,6 +146,11 @@ class StageExecution:
         """Watermarks as a checkpoint holds them; all that they called for was emitted before it."""
         self.watermarks.restore(watermarks, current)
         self.finished = self.watermarks.current() == END
+
+    @property
+    def again(self) -> bool:
+        """Rows come that were read, and counted, before the last commit."""
+        return self.reread is not None and self.reread.again
 
     def query(self, name: str) -> QueryCounters:
         return self.counters.setdefault(name, QueryCounters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from headrace.sql.runtime.holding import HeldRows
 
 REREAD_MAX = 500_000
-"""Rows and blocks of a repartition topic that a restart may read again: some two seconds of work."""
+"""Work that a restart may do again: blocks of a repartition topic, and their rows once for each of their windows. So no
+more groups than these are held in memory because they are not stored."""
 
 
 class Opening(NamedTuple):
@@ -22,7 +24,7 @@ class Opening(NamedTuple):
 
     offset: int
     work: int
-    """Rows and blocks that were read before."""
+    """What had come before, in terms of `REREAD_MAX`."""
 
 
 class WindowedState:
@@ -41,9 +43,9 @@ class WindowedState:
         live: int,
         held: HeldRows | None = None,
         *,
-        reread: bool = False,
+        reread: int = 0,
     ) -> None:
-        """`reread` says that rows may be read again."""
+        """`reread` is in how many windows a row is that can be read again; 0 where none can."""
         self.panes: dict[int, Groups] = {}
         self.changed: dict[int, Groups] = {}
         """The windows that were opened since the last cut."""
@@ -51,10 +53,11 @@ class WindowedState:
         """Windows that end at or before this are closed: what comes for them comes too late."""
         self.held = held
         self.reread = reread
-        self._unwritten: dict[int, Opening] = {}  # windows that no cut has written, in the order of their opening
+        self.again = False
+        """The rows that come were read before the last cut."""
+        self._unwritten: OrderedDict[int, Opening] = OrderedDict()  # windows that no cut has written, as they opened
         self._reading = Opening(0, 0)  # the block whose rows come
-        self._work = 0  # rows and blocks that have come
-        self._again = False  # it was read before the last cut
+        self._work = 0
         self._live = live - (held.live if held is not None else 0)
         self._ends: list[int] = []  # a heap of the open windows
         self._codec = codec
@@ -80,8 +83,8 @@ class WindowedState:
     def read(self, offset: int, rows: int, *, again: bool) -> None:
         """The rows of a block come, `again` after a restart: what is closed or in the store knows them already."""
         self._reading = Opening(offset, self._work)
-        self._work += rows + 1
-        self._again = again
+        self._work += rows * self.reread + 1
+        self.again = again
 
     @property
     def needed(self) -> int | None:
@@ -95,7 +98,7 @@ class WindowedState:
             pane = self._add(end, stored=False)
             if self.reread:
                 self._unwritten[end] = self._reading
-        elif self._again and end not in self._unwritten:
+        elif self.again and end not in self._unwritten:
             return Groups(self._codec, None, b"", stored=False)  # to be forgotten
         self.changed[end] = pane
         return pane
@@ -162,14 +165,10 @@ class WindowedState:
             yield from self.held.cut()
 
     def _bound_rereading(self) -> None:
-        """Have the oldest windows written, where a restart would have too much to read again or to hold in memory."""
-        groups = sum(len(self.panes[end].cache) for end in self._unwritten)
-        for end, opening in list(self._unwritten.items()):
-            if groups <= REREAD_MAX and self._work - opening.work <= REREAD_MAX:
-                break
-            del self._unwritten[end]
+        """Have the oldest windows written, where a restart would have too much to read again."""
+        while self._unwritten and self._work - next(iter(self._unwritten.values())).work > REREAD_MAX:
+            end, _ = self._unwritten.popitem(last=False)
             self.changed[end] = self.panes[end]
-            groups -= len(self.panes[end].cache)
 
 
 class PartialWindows:
