@@ -220,6 +220,8 @@ class Call:
 
     @property
     def nullable(self) -> bool:
+        if self.signature.sees_null:
+            return self.signature.may_be_null
         if self.signature.skips_null:
             return all(operand.nullable for operand in self.operands)
         return self.signature.may_be_null or any(operand.nullable for operand in self.operands)

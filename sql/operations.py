@@ -9,7 +9,7 @@ from decimal import Decimal
 from headrace.sql import expressions as e
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.codegen.casts import converter
+from headrace.sql.codegen.casts import converter, is_castable
 from headrace.sql.errors import RecordError, Span, sql_error
 from headrace.sql.functions import scalars
 from headrace.sql.functions.registry import Parameter, ScalarFunction, Signature
@@ -67,27 +67,13 @@ def coerce(operand: e.Expr, type_: t.Type, span: Span) -> e.Expr:
     return cast(operand, type_, span)
 
 
-_CASTS: dict[t.Kind, tuple[t.Kind, ...]] = {
-    t.Kind.BOOLEAN: (t.Kind.VARCHAR, t.Kind.INT, t.Kind.BIGINT),
-    t.Kind.INT: (t.Kind.BIGINT, t.Kind.DOUBLE, t.Kind.DECIMAL, t.Kind.VARCHAR, t.Kind.BOOLEAN),
-    t.Kind.BIGINT: (t.Kind.INT, t.Kind.DOUBLE, t.Kind.DECIMAL, t.Kind.VARCHAR, t.Kind.TIMESTAMP, t.Kind.BOOLEAN),
-    t.Kind.DOUBLE: (t.Kind.INT, t.Kind.BIGINT, t.Kind.DECIMAL, t.Kind.VARCHAR),
-    t.Kind.DECIMAL: (t.Kind.INT, t.Kind.BIGINT, t.Kind.DOUBLE, t.Kind.DECIMAL, t.Kind.VARCHAR),
-    t.Kind.VARCHAR: tuple(k for k in t.Kind if k not in (t.Kind.NULL, t.Kind.INTERVAL)),
-    t.Kind.TIMESTAMP: (t.Kind.VARCHAR, t.Kind.DATE, t.Kind.BIGINT),
-    t.Kind.DATE: (t.Kind.VARCHAR, t.Kind.TIMESTAMP),
-    t.Kind.INTERVAL: (),
-    t.Kind.NULL: (),
-}
-
-
 def cast(operand: e.Expr, type_: t.Type, span: Span, *, on_error_null: bool = False) -> e.Expr:
     """A conversion, done at once where the operand is a constant."""
     if operand.type == type_:
         return operand
     if isinstance(operand, e.Literal) and operand.value is None:
         return e.Literal(None, type_)
-    if type_.kind not in _CASTS[operand.type.kind]:
+    if not is_castable(operand.type, type_):
         raise sql_error(f"cannot cast {operand.type} to {type_}", span)
     if not isinstance(operand, e.Literal):
         return e.Cast(operand, type_, on_error_null)
@@ -198,12 +184,20 @@ def call(function: ScalarFunction, operands: list[e.Expr], node: s.FunctionCall)
     """A call of the signature that fits the operands; SqlError that shows the signatures where none does."""
     for signature in function.signatures:
         fitted = _fit(signature, operands, node.span)
-        if fitted is not None:
-            type_ = signature.returns or _common(fitted)
+        type_ = None if fitted is None else _result_type(signature, fitted)
+        if fitted is not None and type_ is not None:
             return e.Call(function.name, signature, fitted, type_)
     given = ", ".join(str(operand.type) for operand in operands)
     shown = " or ".join(show_signature(function.name, signature) for signature in function.signatures)
     raise sql_error(f"{node.name}({given}) does not exist", node.span, f"it is {shown}")
+
+
+def _result_type(signature: Signature, operands: tuple[e.Expr, ...]) -> t.Type | None:
+    if signature.returns is None:
+        return _common(operands)
+    if isinstance(signature.returns, t.Type):
+        return signature.returns
+    return signature.returns(tuple(operand.type for operand in operands))
 
 
 def show_signature(name: str, signature: Signature) -> str:
@@ -222,11 +216,16 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
         return None
     fitted: list[e.Expr] = []
     for parameter, operand in zip(parameters, operands, strict=False):
-        converted = _fit_one(parameter, operand, span)
+        if parameter == "element":
+            held = next((o.type.element for o in fitted if o.type.element is not None), None)
+            mixed = None if held is None else t.common_type(held, operand.type)
+            converted = None if held is None or mixed != held else coerce(operand, held, span)
+        else:
+            converted = _fit_one(parameter, operand, span)
         if converted is None:
             return None
         fitted.append(converted)
-    if signature.parameters[0] == "any":
+    if signature.returns is None and signature.parameters[0] == "any":
         common = _common(tuple(fitted))
         return tuple(coerce(operand, common, span) for operand in fitted) if common is not t.NULL else None
     return tuple(fitted)
@@ -241,15 +240,19 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
             return operand if operand.type.is_numeric else None
         case "integer":
             return operand if operand.type.is_integer else None
-        case "decimal":
-            return operand if kind is t.Kind.DECIMAL else None
+        case "decimal" | "array" | "map" | "struct":
+            return operand if kind is t.Kind[parameter.upper()] else None
         case t.Type():
             if operand.type == parameter:
                 return operand
             if kind is t.Kind.NULL or (parameter.kind is t.Kind.DOUBLE and operand.type.is_numeric):
                 return coerce(operand, parameter, span)
+            if parameter.kind is t.Kind.BIGINT and operand.type.is_integer:
+                return coerce(operand, parameter, span)
             if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.DATE:
                 return cast(operand, parameter, span)
+            if parameter.kind is t.Kind.VARCHAR and kind is t.Kind.JSON:
+                return operand
     return None
 
 

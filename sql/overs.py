@@ -112,7 +112,7 @@ class OverBinder:
         if isinstance(item, s.Name) and item.qualifier is None and (bounds := self._scope.bounds_of(item.column)):
             return bounds
         expr = self._plain.bind(item)
-        if expr.type.kind in (t.Kind.NULL, t.Kind.INTERVAL):
+        if not (expr.type.is_storable and expr.type.has_keys):
             raise sql_error(f"cannot partition by {expr.type}", item.span)
         return (self._column(expr, "key"),)
 

@@ -90,10 +90,10 @@ def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> t
             items.extend((column.name, column, item.span) for column in scope.columns)
         else:
             bound = binder.bind(item.expression)
-            if bound.type.kind is t.Kind.INTERVAL:
-                raise sql_error("an INTERVAL cannot be a column of a result yet", item.span)
             if bound.type.kind is t.Kind.NULL:
                 bound = e.Literal(None, t.VARCHAR)
+            if not bound.type.is_storable:
+                raise sql_error(f"{bound.type} cannot be a column of a result", item.span, "CAST it to VARCHAR")
             items.append((_item_name(item, len(items)), bound, item.span))
     seen: set[str] = set()
     for name, _, span in items:
@@ -245,7 +245,7 @@ class _SelectGrouped:
             if any(is_aggregate(part) for part in walk(node)):
                 raise sql_error("GROUP BY cannot hold an aggregate function", node.span)
             expr = binder.bind(node)
-            if expr.type.kind in (t.Kind.NULL, t.Kind.INTERVAL):
+            if not (expr.type.is_storable and expr.type.has_keys):
                 raise sql_error(f"cannot group by {expr.type}", node.span)
             if all(expr != known for _, known in keys):
                 columns = {column.name for column in self._scope.columns}

@@ -13,10 +13,10 @@ from headrace.sql import physical as ph
 from headrace.sql.codegen.expressions import Names
 from headrace.sql.codegen.writer import safe_name
 from headrace.sql.expressions import AggregateCall, Column, Expr
-from headrace.sql.functions.aggregates import ACCUMULATORS, PYTHON_TYPES
+from headrace.sql.functions.aggregates import ACCUMULATORS
 from headrace.sql.runtime import values
 from headrace.sql.runtime.codec import AccumulatorCodec, SessionCodec
-from headrace.sql.types import Kind, Type
+from headrace.sql.types import Kind, Type, python_type
 from headrace.sql.windows import Session
 
 _ORDER = tuple[int, int | bytes, int]
@@ -176,7 +176,7 @@ class Accumulators(AccumulatorFields):
 
 def _storage(kind: str, operand: Type | None) -> tuple[Any, Any]:
     """Type and initial value of an accumulator's field."""
-    python = PYTHON_TYPES[operand.kind] if operand is not None else int
+    python = python_type(operand) if operand is not None else int
     match kind:
         case "count" | "nulls":
             return int, 0
@@ -213,7 +213,7 @@ def _mean(total: str, count: str, type_: Type, names: Names) -> str:
 
 def key_type(keys: Sequence[tuple[str, Expr]]) -> Any:
     """The type of grouping keys in memory: a single value as it is, else a tuple."""
-    types = [PYTHON_TYPES[expr.type.kind] | None for _, expr in keys]
+    types = [python_type(expr.type) | None for _, expr in keys]
     return types[0] if len(types) == 1 else tuple[tuple(types)]  # type: ignore[misc]
 
 

@@ -61,6 +61,10 @@ _NEVER_FAILS = {"{0}", "float({0})", "int({0})", "str({0})", "({0} != 0)", "({0}
 _NEVER_FAILS |= {f"text_of_{name}({{0}})" for name in ("boolean", "double", "decimal")}
 
 
+def is_castable(source: Type, target: Type) -> bool:
+    return (source.kind, target.kind) in _TEMPLATES
+
+
 def cast_template(source: Type, target: Type) -> str:
     """Generated code of a conversion, the operand in place of {0}."""
     template = _TEMPLATES[source.kind, target.kind]

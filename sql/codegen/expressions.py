@@ -197,9 +197,7 @@ class ExpressionWriter:
                     guards.append(f"({name} := {code}) is None")
                     code = name
             codes.append(code)
-        filled = template.replace("{*}", ", ".join(codes) + ("," if len(codes) == 1 else ""))
-        for index, code in enumerate(codes):
-            filled = filled.replace(f"{{{index}}}", code)
+        filled = _filled(template, codes)
         return f"(None if {' or '.join(guards)} else {filled})" if guards else f"({filled})"
 
     def _arithmetic(self, expression: e.Arithmetic) -> str:
@@ -274,6 +272,8 @@ class ExpressionWriter:
             codes = ", ".join(self.value(operand) for operand in expression.operands)
             kept = f"filter({self._use(is_not_null)}, ({codes},))"
             return f"{signature.template.replace('{*}', f'{kept}, default=None')}"
+        if signature.sees_null:
+            return _filled(signature.template, [self.value(operand) for operand in expression.operands])
         return self._strict(expression.operands, signature.template)
 
     def _pattern(self, expression: e.Like) -> str:
@@ -285,6 +285,14 @@ class ExpressionWriter:
 
     def _use(self, function: Any, name: str | None = None) -> str:
         return self._names.bind(name or function.__name__, function)
+
+
+def _filled(template: str, codes: list[str]) -> str:
+    """A template with the codes of operands in their places."""
+    filled = template.replace("{*}", ", ".join(codes) + ("," if len(codes) == 1 else ""))
+    for index, code in enumerate(codes):
+        filled = filled.replace(f"{{{index}}}", code)
+    return filled
 
 
 def is_not_null(value: object) -> bool:

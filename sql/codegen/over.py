@@ -13,7 +13,7 @@ from headrace.sql import physical as ph
 from headrace.sql.codegen.accumulators import key_type
 from headrace.sql.codegen.expressions import Variable
 from headrace.sql.codegen.over_calls import CallWriter
-from headrace.sql.codegen.over_fields import is_range, python_type
+from headrace.sql.codegen.over_fields import column_type, is_range
 from headrace.sql.codegen.rows import Group, Row, RowWriter
 from headrace.sql.codegen.traits import may_fail, needs_of, purpose
 from headrace.sql.codegen.writer import FunctionWriter, safe_name
@@ -38,7 +38,7 @@ class _Held:
 
     def struct(self, number: int) -> type:
         fields: list[tuple[str, Any]] = [
-            (f"c{index}", python_type(type_, nullable=nullable))
+            (f"c{index}", column_type(type_, nullable=nullable))
             for index, (_, type_, nullable) in enumerate(self.columns)
         ]
         if self.record:
@@ -46,7 +46,7 @@ class _Held:
         if self.group is not None:
             keys = enumerate(self.group.keys)
             fields += [
-                (f"g{index}", python_type(type_, nullable=variable.nullable)) for index, (_, variable, type_) in keys
+                (f"g{index}", column_type(type_, nullable=variable.nullable)) for index, (_, variable, type_) in keys
             ]
             fields += [("start", int), ("end", int)] if self.group.end is not None else []
         return msgspec.defstruct(f"Waiting_{number}", fields, array_like=True, gc=False)
@@ -75,14 +75,14 @@ class OverWriter:
         held, layout = self._held, self._calls.layout
         assert held is not None
         waiting: Any = self._rows.names.bound[f"Waiting_{self.number}"]
-        types = {name: python_type(type_, nullable=nullable) for name, type_, nullable in held.columns}
+        types = {name: column_type(type_, nullable=nullable) for name, type_, nullable in held.columns}
         row: Any = tuple
         history = row[(int, *(types[name] for name in self._calls.history))]
         number = self.number
         states: list[OperatorState] = [WaitingRows(waiting, store, number, live.get(number, 0))]
         if layout.has_groups:
             small = history if layout.rows and not layout.has_log else None
-            known = [python_type(call.type, nullable=call.nullable) for _, call in self._before_leads()]
+            known = [column_type(call.type, nullable=call.nullable) for _, call in self._before_leads()]
             ahead = row[(int, waiting, *known)] if layout.ahead else None
             keys = [(column.name, column) for column in self.operator.keys]
             fields = self._calls.fields

@@ -10,20 +10,20 @@ import msgspec
 from headrace.sql.codegen.accumulators import AccumulatorFields
 from headrace.sql.codegen.writer import safe_name
 from headrace.sql.expressions import AggregateCall, Frame, OverCall
-from headrace.sql.functions.aggregates import BY_NAME, PYTHON_TYPES
+from headrace.sql.functions.aggregates import BY_NAME
 from headrace.sql.over_layout import is_bounded, is_exact
 from headrace.sql.runtime.watermarks import START
 from headrace.sql.syntax import FrameUnit
-from headrace.sql.types import BIGINT, Type
+from headrace.sql.types import BIGINT, Type, python_type
 
 _COUNT = AggregateCall(BY_NAME["COUNT"], None, BIGINT)
 _NUMBERS = ("ROW_NUMBER", "RANK", "DENSE_RANK", "NTH_VALUE")
 """Functions that need the number of rows so far."""
 
 
-def python_type(type_: Type, *, nullable: bool) -> Any:
+def column_type(type_: Type, *, nullable: bool) -> Any:
     """The class of the values of a column."""
-    python = PYTHON_TYPES[type_.kind]
+    python = python_type(type_)
     return python | None if nullable else python
 
 
@@ -70,7 +70,7 @@ class OverFields:
             return
         what = call.name.removesuffix("_VALUE").lower()
         self.edges[key] = safe_name(f"{what}{call.rows or ''}_{call.operand.name}", taken)
-        python: Any = python_type(call.operand.type, nullable=True)
+        python: Any = column_type(call.operand.type, nullable=True)
         type_: Any = python if call.name == "LAST_VALUE" else tuple[python] | None
         self._edge_types.append((self.edges[key], type_, None))
 

@@ -16,7 +16,6 @@ from headrace.sql.codegen.expressions import Variable
 from headrace.sql.codegen.rows import Group, Row, RowWriter
 from headrace.sql.codegen.traits import comment, may_fail, purpose, reached
 from headrace.sql.codegen.writer import FunctionWriter, key_code, safe_name
-from headrace.sql.functions.aggregates import PYTHON_TYPES
 from headrace.sql.runtime.codec import AccumulatorCodec
 from headrace.sql.runtime.execution import OperatorState
 from headrace.sql.runtime.records import Store
@@ -24,7 +23,7 @@ from headrace.sql.runtime.state import GroupedState
 from headrace.sql.runtime.tops import backwards, enter
 from headrace.sql.runtime.windowed import WindowedState
 from headrace.sql.syntax import RelationKind
-from headrace.sql.types import BIGINT, Kind, Type
+from headrace.sql.types import BIGINT, Kind, Type, python_type
 
 _ZEROS: dict[Kind, Any] = {Kind.VARCHAR: "", Kind.DOUBLE: 0.0, Kind.DECIMAL: Decimal(0), Kind.BOOLEAN: False}
 
@@ -133,7 +132,7 @@ class TopWriter:
         rank: Any = tuple
         fields: list[tuple[str, Any]] = [("rank", rank[tuple(self._rank_types())]), ("time", int)]
         for index, column in enumerate(self._columns):
-            python: Any = PYTHON_TYPES[column.type.kind]
+            python: Any = python_type(column.type)
             fields.append((f"c{index}", python | None if self._nullable[column.name] else python))
         return msgspec.defstruct("Entry", fields, array_like=True, gc=False)
 
@@ -142,7 +141,7 @@ class TopWriter:
             if key.column.nullable:
                 yield bool
             is_text = key.column.type.kind is Kind.VARCHAR
-            yield bytes if is_text and key.descending else PYTHON_TYPES[key.column.type.kind]
+            yield bytes if is_text and key.descending else python_type(key.column.type)
         yield from (int, int | bytes, int)
 
     def _rank(self, row: Row) -> str:

@@ -11,8 +11,7 @@ from headrace.sql import plan as p
 from headrace.sql.codegen.expressions import fails
 from headrace.sql.codegen.windows import may_fail as window_may_fail
 from headrace.sql.expressions import Column
-from headrace.sql.functions.aggregates import PYTHON_TYPES
-from headrace.sql.types import Kind
+from headrace.sql.types import Kind, python_type
 from headrace.sql.windows import Cumulating, Hopping, Window
 
 
@@ -22,7 +21,7 @@ def row_struct(columns: tuple[Column, ...], window: Window | None, *, ordered: b
     """
     fields: list[tuple[str, Any]] = []
     for index, column in enumerate(columns):
-        python = PYTHON_TYPES[column.type.kind]
+        python = python_type(column.type)
         fields.append((f"c{index}", python | None if column.nullable else python))
     fields.append(("time", int))
     if isinstance(window, (Hopping, Cumulating)):

@@ -7,7 +7,6 @@ keep one sum. Every one here can be merged (partial aggregates); none can take a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from headrace.sql.types import BIGINT, DOUBLE, Kind, Type, decimal_type
 
@@ -110,16 +109,3 @@ FUNCTIONS: tuple[AggregateFunction, ...] = (
     ),
 )
 BY_NAME: dict[str, AggregateFunction] = {name: f for f in FUNCTIONS for name in (f.name, *f.aliases)}
-
-PYTHON_TYPES: dict[Kind, type] = {
-    Kind.BOOLEAN: bool,
-    Kind.INT: int,
-    Kind.BIGINT: int,
-    Kind.DOUBLE: float,
-    Kind.DECIMAL: Decimal,
-    Kind.VARCHAR: str,
-    Kind.TIMESTAMP: int,
-    Kind.DATE: int,
-    Kind.INTERVAL: int,
-}
-"""The class of the values of a type in memory."""

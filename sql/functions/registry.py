@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from headrace.sql.types import Type
 
 Parameter = Type | str
-"""A type that the operand is converted to, or a class of types it must be of: number, integer, decimal, any."""
+"""A type that the operand is converted to; or a class of types that it must be of: number, integer, decimal, array,
+map, struct, any; or `element`: what an ARRAY or MAP before it holds.
+"""
+Returns = Type | Callable[[tuple[Type, ...]], Type | None] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
     """One way to call a function.
 
-    The generated code is `template` with the operands in place of {0}, {1}, …; `names` are bound beside it.
-    NULL: any NULL operand makes NULL, unless `skips_null` (NULL only when all are).
+    The generated code is `template` with the operands in place of {0}, {1}, …, all of them in place of {*}; `names` are
+    bound beside it. NULL: any NULL operand makes NULL, unless the signature `skips_null` or `sees_null`.
     """
 
     parameters: tuple[Parameter, ...]
-    returns: Type | None
-    """None: the type of the operands (their common type)."""
+    returns: Returns
+    """A type, or what makes one of the types of the operands (None: the signature does not take them). None: their
+    common type.
+    """
     template: str
     names: tuple[Callable[..., object], ...] = ()
     optional: int = 0
@@ -29,6 +34,9 @@ class Signature:
     variadic: bool = False
     """The last parameter may be repeated."""
     skips_null: bool = False
+    """NULL only when all operands are: the template gets those that are not."""
+    sees_null: bool = False
+    """The template gets every operand, None for NULL; the result is NULL only where `may_be_null`."""
     may_be_null: bool = False
     fails: bool = False
     """Evaluating it may raise RecordError."""
@@ -43,3 +51,10 @@ class ScalarFunction:
     signatures: tuple[Signature, ...]
     doc: str
     examples: tuple[tuple[str, str], ...]
+
+
+def one(
+    name: str, signature: Signature, doc: str, *examples: tuple[str, str], aliases: tuple[str, ...] = ()
+) -> ScalarFunction:
+    """A function with one signature."""
+    return ScalarFunction(name, aliases, (signature,), doc, examples)

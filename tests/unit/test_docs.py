@@ -11,8 +11,8 @@ from docs import generate
 from headrace import App
 from headrace.app.settings import Settings
 from headrace.sql import options
-from headrace.sql.functions import aggregates, scalars
-from headrace.sql.functions.registry import ScalarFunction, Signature
+from headrace.sql.functions import aggregates, scalars, texts
+from headrace.sql.functions.registry import ScalarFunction
 
 PAGES = [*generate.PAGES, generate.ROOT / "CONTRIBUTING.md", generate.ROOT / "CHANGELOG.md"]
 EXAMPLES = [(name, *example) for name, f in scalars.BY_NAME.items() if name == f.name for example in f.examples]
@@ -83,7 +83,7 @@ def test_example_of_a_function_gives_its_result(name: str, call: str, result: st
 
 
 def test_worked_example_of_a_scalar_function_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    function: ScalarFunction = eval(_worked_example("scalar"), {**vars(scalars), "Signature": Signature})
+    function: ScalarFunction = eval(_worked_example("scalar"), vars(texts))
     monkeypatch.setitem(scalars.BY_NAME, function.name, function)
     ((call, result),) = function.examples
     test_example_of_a_function_gives_its_result(function.name, call, result)
