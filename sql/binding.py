@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from headrace.sql import expressions as e
+from headrace.sql import nesting
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
@@ -44,6 +45,18 @@ class Scope:
             hint = did_you_mean(name.column.text, (c.name for c in self.columns))
             raise sql_error(f"column `{name.column.text}` does not exist", name.span, hint)
         return found[0]
+
+    def is_relation(self, name: s.Name) -> bool:
+        """Whether the first part of a name is a relation's, or a window's among the columns."""
+        assert name.qualifier is not None
+        if any(name.qualifier.matches(known) for known in self.qualifiers):
+            return True
+        return self._window_bound(name.qualifier, name.column) is not None
+
+    def has_struct(self, name: s.Name) -> bool:
+        """Whether a name is that of a column with fields."""
+        kinds = (t.Kind.STRUCT, t.Kind.JSON)
+        return any(name.column.matches(column.name) and column.type.kind in kinds for column in self.columns)
 
     def _window_bound(self, window: s.Identifier, bound: s.Identifier) -> e.Column | None:
         """`w.start` where `w` is a window among the columns (and no relation)."""
@@ -175,6 +188,16 @@ class ExpressionBinder:
                 return cast(self.bind(node.operand), node.type, node.span, on_error_null=node.on_error_null)
             case s.FunctionCall():
                 return self._bind_call(node)
+            case s.FieldAccess():
+                return nesting.field(self.bind(node.operand), node.field, node.span)
+            case s.ElementAccess(operator="[]"):
+                return nesting.element(self.bind(node.operand), self.bind(node.index), node.span)
+            case s.ElementAccess():
+                operands = self.bind(node.operand), self.bind(node.index)
+                return nesting.json_access(node.operator, *operands, node.span)
+            case s.Lambda() | s.Assignment():
+                what = "=>" if isinstance(node, s.Lambda) else ":="
+                raise sql_error(f"`{what}` cannot stand here", node.span)
             case s.WindowClause():
                 raise sql_error("a window belongs in GROUP BY", node.span)
             case s.OverCall():
@@ -229,6 +252,9 @@ class ExpressionBinder:
             raise sql_error(f"{name} of NULL has no type", node.span, "CAST the NULL to one")
         if function.numeric and not operand.type.is_numeric:
             raise sql_error(f"{name} takes a number, found {operand.type}", node.arguments[0].span)
+        is_usable = operand.type.has_keys if function.name == "COUNT_DISTINCT" else operand.type.is_ordered
+        if function.name in ("COUNT_DISTINCT", "MIN", "MAX") and not is_usable:
+            raise sql_error(f"{name} does not take {operand.type}", node.arguments[0].span)
         if name == "COUNT" and not operand.nullable:
             return e.AggregateCall(function, None, t.BIGINT)
         return e.AggregateCall(function, operand, function.result_type(operand.type))
@@ -238,6 +264,10 @@ class ExpressionBinder:
             known = any(node.column.matches(column.name) for column in self._scope.columns)
             if not known:
                 raise sql_error(f"`{node.column.text}` needs a window in this query", node.span)
+        if node.qualifier is not None and not self._scope.is_relation(node):
+            column = s.Name(node.qualifier, None, node.qualifier.span)
+            if self._scope.has_struct(column):
+                return nesting.field(self.bind(column), node.column, node.span)
         return self._scope.resolve(node)
 
     def _bind_negation(self, node: s.Unary) -> e.Expr:
@@ -254,8 +284,8 @@ class ExpressionBinder:
 
     def _compare(self, operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
         left, right = together((left, right), span, "compare")
-        if left.type.kind is t.Kind.BOOLEAN and operator not in ("=", "<>"):
-            raise sql_error(f"`{operator}` does not compare BOOLEAN", span)
+        if operator not in ("=", "<>") and (left.type.kind is t.Kind.BOOLEAN or not left.type.is_ordered):
+            raise sql_error(f"`{operator}` does not compare {left.type}", span)
         return e.Comparison(operator, left, right)
 
     def _bind_in(self, node: s.InList) -> e.Expr:
@@ -318,6 +348,8 @@ class ExpressionBinder:
             raise sql_error(f"{node.name} needs a window in this query", node.span)
         if node.distinct or node.star:
             raise sql_error(f"{node.name} takes neither DISTINCT nor *", node.span)
+        if node.name in ("ARRAY", "MAP", "STRUCT", "ROW"):
+            return self._bind_constructor(node)
         operands = [self.bind(argument) for argument in node.arguments]
         if node.name in scalars.REWRITTEN:
             return rewritten(node, operands)
@@ -326,6 +358,28 @@ class ExpressionBinder:
             near = near_name(node.name, (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME))
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         return call(function, operands, node)
+
+    def _bind_constructor(self, node: s.FunctionCall) -> e.Expr:
+        """ARRAY, MAP, STRUCT or ROW of values."""
+        arguments = node.arguments
+        assigned = [argument for argument in arguments if isinstance(argument, s.Assignment)]
+        if assigned and (node.name == "ARRAY" or len(assigned) < len(arguments)):
+            raise sql_error("`:=` cannot stand here", assigned[0].span)
+        match node.name:
+            case "ARRAY":
+                return nesting.array([self.bind(argument) for argument in arguments], node.span)
+            case "MAP":
+                flat = [part for a in assigned for part in (a.target, a.value)] if assigned else arguments
+                return nesting.map_of([self.bind(part) for part in flat], node.span)
+        fields: list[tuple[str, e.Expr]] = []
+        for index, argument in enumerate(arguments):
+            if not isinstance(argument, s.Assignment):
+                fields.append((f"f{index}", self.bind(argument)))  # as Flink names the fields of a ROW
+            elif isinstance(argument.target, s.Name):
+                fields.append((argument.target.column.text, self.bind(argument.value)))
+            else:
+                raise sql_error("a field of a STRUCT has a name", argument.target.span, "STRUCT(name := value)")
+        return nesting.struct(fields, node.span)
 
 
 def names_window(name: s.Name, scope: Scope) -> bool:
@@ -367,6 +421,14 @@ def walk(node: s.Expression) -> Iterable[s.Expression]:
             parts = (node.subject, *(part for branch in node.branches for part in branch), node.default)
         case s.FunctionCall():
             parts = node.arguments
+        case s.FieldAccess():
+            parts = (node.operand,)
+        case s.ElementAccess():
+            parts = (node.operand, node.index)
+        case s.Assignment():
+            parts = (node.target, node.value)
+        case s.Lambda():
+            parts = (node.body,)
         case s.OverCall():  # not the call itself, which is no aggregate of a group
             order = (item.expression for item in node.over.order_by)
             parts = (*node.call.arguments, *node.over.partition_by, *order)

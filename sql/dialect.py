@@ -81,6 +81,8 @@ class HeadraceTokenizer(Tokenizer):
         "EMIT": _EMIT,
         "INT8": TokenType.BIGINT,  # PostgreSQL counts bytes
         "INT4": TokenType.INT,
+        "BYTES": TokenType.VARBINARY,
+        "ROW": TokenType.STRUCT,  # Flink's STRUCT
     }
 
 
@@ -105,6 +107,9 @@ def _reworded(message: str) -> str:
 class HeadraceParser(Parser):
     FUNCTIONS: ClassVar = {}
     NO_PAREN_FUNCTIONS: ClassVar = {}
+    LAMBDAS: ClassVar = {  # `->` is the way to a field
+        TokenType.FARROW: lambda self, names: exp.Lambda(this=self._parse_disjunction(), expressions=names)
+    }
     NO_PAREN_FUNCTION_PARSERS: ClassVar = {"CASE": lambda self: self._parse_case()}
     FUNCTION_PARSERS: ClassVar = {
         **{
@@ -491,6 +496,11 @@ class HeadraceParser(Parser):
         parsed.set("alias", self._parse_table_alias())
         return parsed
 
+    def _parse_bracket(self, this: Any = None) -> Any:
+        first = self._curr
+        node = super()._parse_bracket(this)
+        return node if node is this else _placed(node, first)
+
     def _parse_join(self, *arguments: Any, **options: Any) -> exp.Join | None:
         first = self._curr
         return _placed(super()._parse_join(*arguments, **options), first)
@@ -578,6 +588,10 @@ class Headrace(Dialect):
     """PostgreSQL's rules for names, literals, and where NULLs are in an order."""
 
     NULL_ORDERING = "nulls_are_large"
+
+    def to_json_path(self, path: exp.Expr | None) -> exp.Expr | None:
+        """What stands behind `->`, as it is."""
+        return path
 
     Tokenizer = HeadraceTokenizer
     Parser = HeadraceParser

@@ -52,6 +52,18 @@ def show(expression: e.Expr) -> str:
         case e.Cast():
             word = "TRY_CAST" if expression.on_error_null else "CAST"
             return f"{word}({show(expression.operand)} AS {expression.type})"
+        case e.Field():
+            return f"{show(expression.operand)}->{expression.name}"
+        case e.MakeStruct():
+            pairs = zip(expression.type.fields, expression.values, strict=True)
+            return f"STRUCT({', '.join(f'{name} := {show(value)}' for (name, _), value in pairs)})"
+        case e.LambdaVariable():
+            return expression.name
+        case e.Lambda():
+            names = ", ".join(parameter.name for parameter in expression.parameters)
+            return f"({names}) => {show(expression.body)}"
+        case e.Call(name="->" | "->>", operands=(operand, part)):
+            return f"({show(operand)} {expression.name} {show(part)})"
         case e.Call():
             return f"{expression.name}({', '.join(map(show, expression.operands))})"
 

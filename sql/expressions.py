@@ -227,6 +227,47 @@ class Call:
         return self.signature.may_be_null or any(operand.nullable for operand in self.operands)
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a STRUCT."""
+
+    operand: Expr
+    name: str
+    type: Type
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MakeStruct:
+    """A STRUCT of the values of its fields."""
+
+    values: tuple[Expr, ...]
+    type: Type
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaVariable:
+    """A parameter of a lambda, within its body."""
+
+    name: str
+    type: Type
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lambda:
+    """`(x, y) => body`: what a function applies to the elements of its other operands."""
+
+    parameters: tuple[LambdaVariable, ...]
+    body: Expr
+    nullable: bool = False
+
+    @property
+    def type(self) -> Type:
+        return self.body.type
+
+
 Expr = (
     Column
     | Literal
@@ -243,6 +284,10 @@ Expr = (
     | Coalesce
     | Cast
     | Call
+    | Field
+    | MakeStruct
+    | LambdaVariable
+    | Lambda
 )
 
 

@@ -146,7 +146,7 @@ class OverBinder:
 
     def _sort_key(self, item: s.OrderItem) -> p.SortKey:
         expr = self._plain.bind(item.expression)
-        if expr.type.kind in (t.Kind.NULL, t.Kind.INTERVAL):
+        if not (expr.type.is_storable and expr.type.is_ordered):
             raise sql_error(f"cannot order by {expr.type}", item.span)
         return p.SortKey(self._column(expr, "order"), item.descending, item.nulls_first)
 
@@ -194,7 +194,7 @@ class OverBinder:
         if name in _RANKS:
             return e.OverCall(name, None, None, 0, None, None, t.BIGINT, False)
         value = self._plain.bind(call.arguments[0])
-        if value.type.kind in (t.Kind.NULL, t.Kind.INTERVAL):
+        if not value.type.is_storable:
             raise sql_error(f"{name} does not take {value.type}", call.arguments[0].span)
         if function.framed:
             rows = _count(call, 1, AWAY_MAX) if name == "NTH_VALUE" else 0

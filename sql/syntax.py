@@ -163,6 +163,43 @@ class FunctionCall:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class FieldAccess:
+    """A part by name: `a -> b`, `(a).b`."""
+
+    operand: Expression
+    field: Identifier
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ElementAccess:
+    """A part by position or key: `a[1]`, `m['k']`; of JSON also `j -> 'k'`, and as text `j ->> 'k'`."""
+
+    operand: Expression
+    index: Expression
+    operator: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name := value` among the arguments of STRUCT, `key := value` among those of MAP."""
+
+    target: Expression
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Lambda:
+    """`(x, y) => body`."""
+
+    parameters: tuple[Identifier, ...]
+    body: Expression
+    span: Span
+
+
 class Emit(StrEnum):
     CHANGES = "changes"
     FINAL = "final"
@@ -267,6 +304,10 @@ Expression = (
     | Case
     | Cast
     | FunctionCall
+    | FieldAccess
+    | ElementAccess
+    | Assignment
+    | Lambda
     | WindowClause
     | OverCall
 )

@@ -108,15 +108,23 @@ _TYPES: dict[exp.DType, types.Type] = {
     exp.DType.TEXT: types.VARCHAR,
     exp.DType.TIMESTAMP: types.TIMESTAMP,
     exp.DType.DATE: types.DATE,
+    exp.DType.VARBINARY: types.BYTES,
+    exp.DType.JSON: types.JSON,
+    exp.DType.JSONB: types.JSON,
 }
 
 
-TYPE_NAMES = ("BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL", "VARCHAR", "TIMESTAMP", "DATE")
+TYPE_NAMES = (
+    *("BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL", "VARCHAR", "BYTES", "TIMESTAMP", "DATE"),
+    *("ARRAY", "MAP", "STRUCT", "JSON"),
+)
 
 
 def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
     """A declared type, and whether it is UNSIGNED."""
     kind = node.this
+    if kind in (exp.DType.ARRAY, exp.DType.LIST, exp.DType.MAP, exp.DType.STRUCT):
+        return _nested_type(node, span), False
     parameters = [p.this.name for p in node.expressions if isinstance(p, exp.DataTypeParam)]
     if not all(text.isascii() and text.isdigit() for text in parameters):
         raise sql_error("a type takes whole numbers as parameters", span)
@@ -134,6 +142,38 @@ def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
     if arguments and not (kind is exp.DType.TIMESTAMP and arguments == [3]):
         raise sql_error(f"{_TYPES[kind]} with a length or precision is not supported yet", span, "leave it out")
     return _TYPES[kind], kind in (exp.DType.UINT, exp.DType.UBIGINT)
+
+
+def _nested_type(node: exp.DataType, span: Span) -> types.Type:
+    parts = [part for part in node.expressions if isinstance(part, exp.DataType)]
+    if node.this is exp.DType.STRUCT:
+        fields: list[tuple[str, types.Type]] = []
+        for part in node.expressions:
+            if not isinstance(part, exp.ColumnDef) or not isinstance(part.kind, exp.DataType):
+                raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
+            if any(part.name.lower() == name.lower() for name, _ in fields):
+                raise sql_error(f"two fields are named `{part.name}`", span)
+            fields.append((part.name, _inner_type(part.kind, span)))
+        if not fields:
+            raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
+        return types.struct_type(*fields)
+    if node.this is exp.DType.MAP:
+        if len(parts) != 2:
+            raise sql_error("a MAP has the types of its keys and values", span, "for example MAP<VARCHAR, INT>")
+        key, value = (_inner_type(part, span) for part in parts)
+        if key != types.VARCHAR:
+            raise sql_error(f"keys of a MAP are VARCHAR, found {key}", span)
+        return types.map_type(value)
+    if len(parts) != 1:
+        raise sql_error("an ARRAY has the type of its elements", span, "for example ARRAY<INT>")
+    return types.array_type(_inner_type(parts[0], span))
+
+
+def _inner_type(node: exp.DataType, span: Span) -> types.Type:
+    type_, unsigned = convert_type(node, span)
+    if unsigned:
+        raise sql_error("UNSIGNED is for columns alone", span)
+    return type_
 
 
 # Expressions
@@ -159,12 +199,9 @@ _REFUSED: dict[type[exp.Expr], str] = {
     exp.Subquery: "a subquery",
     exp.Select: "a subquery",
     exp.Exists: "EXISTS",
-    exp.Bracket: "element access with []",
-    exp.Array: "an array",
-    exp.Dot: "access to a field of a STRUCT",
-    exp.JSONExtract: "-> (access to a field of a STRUCT or JSON)",
-    exp.JSONExtractScalar: "->> (access to a field of JSON)",
-    exp.Lambda: "a lambda",
+    exp.Slice: "a part of an array with [:]",
+    exp.Struct: "{ }",
+    exp.PropertyEQ: "`:=` here",
     exp.RegexpLike: "a regular expression",
     exp.SimilarTo: "SIMILAR TO",
     exp.AtTimeZone: "AT TIME ZONE",
@@ -213,8 +250,15 @@ def _identifier(node: exp.Expr, around: Span) -> syntax.Identifier:
 
 
 def _column(node: exp.Expr, span: Span) -> syntax.Expression:
-    if node.args.get("db") or node.args.get("catalog"):
-        return refuse("a name of more than two parts", span)
+    parts = [node.args[name] for name in ("catalog", "db", "table") if node.args.get(name) is not None]
+    if len(parts) > 1 and not isinstance(node.this, exp.Star):
+        first, second, *rest = (_identifier(part, span) for part in (*parts, node.this))
+        found: syntax.Expression = syntax.Name(second, first, span)
+        for part in rest:
+            found = syntax.FieldAccess(found, part, span)
+        return found
+    if len(parts) > 1:
+        return refuse("* behind a name of more than one part", span)
     table = node.args.get("table")
     qualifier = _identifier(table, span) if table is not None else None
     if isinstance(node.this, exp.Star):
@@ -328,7 +372,9 @@ def _call(node: exp.Expr, span: Span) -> syntax.Expression:
     distinct = star = False
     arguments: list[syntax.Expression] = []
     for argument in node.expressions:
-        if isinstance(argument, exp.Distinct):
+        if isinstance(argument, exp.PropertyEQ):
+            arguments.append(_assignment(argument, span))
+        elif isinstance(argument, exp.Distinct):
             distinct = True
             if argument.args.get("on"):
                 return refuse("DISTINCT ON", span)
@@ -340,6 +386,51 @@ def _call(node: exp.Expr, span: Span) -> syntax.Expression:
     if star and arguments:
         return refuse("* among arguments", span)
     return syntax.FunctionCall(name.upper(), tuple(arguments), distinct, star, span)
+
+
+def _assignment(node: exp.Expr, span: Span) -> syntax.Expression:
+    target: syntax.Expression
+    if isinstance(node.this, exp.Identifier):
+        name = _identifier(node.this, span)
+        target = syntax.Name(name, None, name.span)
+    else:
+        target = convert_expression(node.this, span)
+    return syntax.Assignment(target, convert_expression(node.args["expression"], span), span_of(node, span))
+
+
+def _array(node: exp.Expr, span: Span) -> syntax.Expression:
+    items = tuple(convert_expression(item, span) for item in node.expressions)
+    return syntax.FunctionCall("ARRAY", items, False, False, span)
+
+
+def _bracket(node: exp.Expr, span: Span) -> syntax.Expression:
+    items = tuple(convert_expression(item, span) for item in node.expressions)
+    is_map = isinstance(node.this, exp.Column) and node.this.name.upper() == "MAP" and not node.this.args.get("table")
+    if is_map and len(items) != 1:
+        return syntax.FunctionCall("MAP", items, False, False, span)
+    if len(items) != 1:
+        raise sql_error("[ ] takes one position or key", span)
+    return syntax.ElementAccess(convert_expression(node.this, span), items[0], "[]", span)
+
+
+def _dot(node: exp.Expr, span: Span) -> syntax.Expression:
+    field = node.args["expression"]
+    if not isinstance(field, exp.Identifier):
+        return refuse("this behind a point", span)
+    return syntax.FieldAccess(convert_expression(node.this, span), _identifier(field, span), span)
+
+
+def _arrow(node: exp.Expr, span: Span) -> syntax.Expression:
+    operand, part = convert_expression(node.this, span), node.args["expression"]
+    if isinstance(node, exp.JSONExtract) and isinstance(part, exp.Column) and isinstance(part.this, exp.Identifier):
+        return syntax.FieldAccess(operand, _identifier(part.this, span), span)
+    operator = "->" if isinstance(node, exp.JSONExtract) else "->>"
+    return syntax.ElementAccess(operand, convert_expression(part, span), operator, span)
+
+
+def _lambda(node: exp.Expr, span: Span) -> syntax.Expression:
+    parameters = tuple(_identifier(name, span) for name in node.expressions)
+    return syntax.Lambda(parameters, convert_expression(node.this, span), span)
 
 
 def _named_call(name: str, *parts: str) -> Callable[[exp.Expr, Span], syntax.Expression]:
@@ -410,6 +501,12 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
     exp.Trim: _named_call("TRIM", "this"),
     exp.Extract: _extract,
     exp.Window: _over,
+    exp.Array: _array,
+    exp.Bracket: _bracket,
+    exp.Dot: _dot,
+    exp.JSONExtract: _arrow,
+    exp.JSONExtractScalar: _arrow,
+    exp.Lambda: _lambda,
 }
 
 # Queries

@@ -77,8 +77,13 @@ class Type:
 
     @property
     def has_keys(self) -> bool:
-        """Whether values can be told apart and hashed: what GROUP BY, DISTINCT and PARTITION BY need."""
-        return all(part.kind is not Kind.MAP for part in self.walk())
+        """Whether values can be told apart and hashed: what GROUP BY, DISTINCT and PARTITION BY need.
+
+        A DOUBLE is made canonical (one zero) only where it stands alone.
+        """
+        if self.kind in (Kind.ARRAY, Kind.STRUCT):
+            return all(part.kind not in (Kind.MAP, Kind.DOUBLE) for part in self.walk())
+        return self.kind not in (Kind.MAP, Kind.JSON)
 
     @property
     def is_ordered(self) -> bool:

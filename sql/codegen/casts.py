@@ -6,8 +6,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from msgspec.structs import astuple
+
 from headrace.sql.runtime import values as v
-from headrace.sql.types import Kind, Type
+from headrace.sql.runtime.nested import parse_json, text_of_nested, value_of_json
+from headrace.sql.types import Kind, Type, struct_class
 
 _TEMPLATES: dict[tuple[Kind, Kind], str] = {
     (Kind.BOOLEAN, Kind.VARCHAR): "text_of_boolean({0})",
@@ -45,8 +48,10 @@ _TEMPLATES: dict[tuple[Kind, Kind], str] = {
     (Kind.TIMESTAMP, Kind.BIGINT): "{0}",
     (Kind.DATE, Kind.VARCHAR): "iso_date({0})",
     (Kind.DATE, Kind.TIMESTAMP): "({0} * DAY_MS)",
+    (Kind.VARCHAR, Kind.JSON): "parse_json({0})",
+    (Kind.JSON, Kind.VARCHAR): "{0}",
 }
-NAMES: dict[str, Any] = {
+NAMES: dict[str, Any] = {"parse_json": parse_json} | {
     name: getattr(v, name)
     for name in (
         *("text_of_boolean", "text_of_double", "text_of_decimal", "text_of_timestamp", "iso_date", "DAY_MS"),
@@ -62,7 +67,25 @@ _NEVER_FAILS |= {f"text_of_{name}({{0}})" for name in ("boolean", "double", "dec
 
 
 def is_castable(source: Type, target: Type) -> bool:
+    """Whether CAST has a meaning: by the table; of nested values part by part, or as the text of their JSON."""
+    if source == target:
+        return True
+    if source.element is not None and target.element is not None:
+        return source.kind is target.kind and is_castable(source.element, target.element)
+    if source.fields and target.fields:
+        return len(source.fields) == len(target.fields) and all(
+            is_castable(mine, theirs) for (_, mine), (_, theirs) in zip(source.fields, target.fields, strict=True)
+        )
+    if source.element is not None or source.fields:
+        return target.kind in (Kind.JSON, Kind.VARCHAR)
+    if target.element is not None or target.fields:
+        return source.kind is Kind.JSON
     return (source.kind, target.kind) in _TEMPLATES
+
+
+def is_nested_cast(source: Type, target: Type) -> bool:
+    """Whether the conversion goes through the parts of a value: by a function, not by a template."""
+    return any(type_.element is not None or type_.fields for type_ in (source, target))
 
 
 def cast_template(source: Type, target: Type) -> str:
@@ -73,11 +96,36 @@ def cast_template(source: Type, target: Type) -> str:
 
 def cast_fails(source: Type, target: Type) -> bool:
     """Whether the conversion may raise RecordError."""
+    if is_nested_cast(source, target):
+        return True
     return _TEMPLATES[source.kind, target.kind] not in _NEVER_FAILS
 
 
 @lru_cache(maxsize=1000)
 def converter(source: Type, target: Type) -> Callable[[Any], Any]:
     """The conversion as a function of one value (what constants are folded with)."""
+    if is_nested_cast(source, target):
+        return _nested_converter(source, target)
     code = f"lambda value: {cast_template(source, target).replace('{0}', 'value')}"
     return eval(code, dict(NAMES))  # type: ignore[no-any-return]
+
+
+def _nested_converter(source: Type, target: Type) -> Callable[[Any], Any]:
+    if target.kind in (Kind.VARCHAR, Kind.JSON):
+        return text_of_nested(source)
+    if source.kind is Kind.JSON:
+        return value_of_json(target)
+    if source.element is not None and target.element is not None:
+        part = _of_part(source.element, target.element)
+        if source.kind is Kind.ARRAY:
+            return lambda value: tuple(map(part, value))
+        return lambda value: {key: part(item) for key, item in value.items()}
+    make = struct_class(target)
+    parts = [_of_part(mine, theirs) for (_, mine), (_, theirs) in zip(source.fields, target.fields, strict=True)]
+    return lambda value: make(*[part(item) for part, item in zip(parts, astuple(value), strict=True)])
+
+
+def _of_part(source: Type, target: Type) -> Callable[[Any], Any]:
+    """The conversion of a part that may be NULL."""
+    convert = converter(source, target) if source != target else None
+    return lambda item: item if item is None or convert is None else convert(item)

@@ -12,10 +12,10 @@ from typing import Any
 
 from headrace.sql import expressions as e
 from headrace.sql.codegen.casts import NAMES as CAST_NAMES
-from headrace.sql.codegen.casts import cast_fails, cast_template, converter
+from headrace.sql.codegen.casts import cast_fails, cast_template, converter, is_nested_cast
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime import values
-from headrace.sql.types import Kind
+from headrace.sql.types import Kind, attributes, struct_class
 
 _COMPARE = {"=": "==", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _INVERSE = {"=": "!=", "<>": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
@@ -106,6 +106,18 @@ class ExpressionWriter:
                 return self._cast(expression)
             case e.Call():
                 return self._call(expression)
+            case e.Field():
+                fields = [name for name, _ in expression.operand.type.fields]
+                attribute = attributes(expression.operand.type)[fields.index(expression.name)]
+                return self._strict((expression.operand,), f"{{0}}.{attribute}")
+            case e.MakeStruct():
+                make = self._names.bind("Struct", struct_class(expression.type))
+                return f"{make}({', '.join(self.value(part) for part in expression.values)})"
+            case e.LambdaVariable():
+                return f"_{expression.name}"
+            case e.Lambda():
+                names = ", ".join(f"_{parameter.name}" for parameter in expression.parameters)
+                return f"(lambda {names}: {self.value(expression.body)})"
 
     def true(self, expression: e.Expr) -> str:
         match expression:
@@ -254,7 +266,11 @@ class ExpressionWriter:
         return code
 
     def _cast(self, expression: e.Cast) -> str:
-        template = cast_template(expression.operand.type, expression.type)
+        if is_nested_cast(expression.operand.type, expression.type):
+            convert = converter(expression.operand.type, expression.type)
+            template = f"{self._names.bind('conversion', convert)}({{0}})"
+        else:
+            template = cast_template(expression.operand.type, expression.type)
         for name, value in CAST_NAMES.items():
             if f"{name}(" in template or name == "DAY_MS":
                 self._names.bind(name, value)

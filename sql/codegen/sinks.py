@@ -9,10 +9,16 @@ import msgspec
 from headrace.sql import plan as p
 from headrace.sql.codegen.expressions import Names, Variable
 from headrace.sql.runtime import values
+from headrace.sql.runtime.nested import jsonable
 from headrace.sql.runtime.time_format import TimeFormat
 from headrace.sql.types import Kind, Type
 
 _encode_json = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def _name_of(function: Any) -> str:
+    name: str = function.__name__
+    return name if name.isidentifier() else "jsonable"
 
 
 class SinkCode:
@@ -34,6 +40,7 @@ class SinkCode:
             rename=dict(zip(fields, (column.name for column in self.columns), strict=True)),
         )
         self._value = names.bind(f"Value_{number}", struct)
+        self._times = TimeFormat(sink.timestamp_format).format if sink.timestamp_format is not None else None
         self._key: str | None = None
 
     def value(self, columns: dict[str, Variable]) -> str:
@@ -72,20 +79,22 @@ class SinkCode:
 
     def _json(self, variable: Variable, type_: Type) -> str:
         """Code of a value as msgspec encodes it."""
-        match type_.kind:
-            case Kind.DATE:
-                convert = self._names.bind("iso_date", values.iso_date)
-            case Kind.TIMESTAMP if self.query.sink.timestamp_format is not None:
-                convert = self._names.bind(f"format_{self.number}", TimeFormat(self.query.sink.timestamp_format).format)
-            case _:
-                return variable.code
-        call = f"{convert}({variable.code})"
+        function = jsonable(type_, self._times)
+        if function is None:
+            return variable.code
+        name = f"format_{self.number}" if function == self._times else _name_of(function)
+        call = f"{self._names.bind(name, function)}({variable.code})"
         return f"(None if {variable.code} is None else {call})" if variable.nullable else call
 
     def _text(self, code: str, type_: Type) -> str:
         match type_.kind:
-            case Kind.VARCHAR:
+            case Kind.VARCHAR | Kind.JSON:
                 return f"{code}.encode()"
+            case Kind.BYTES:
+                return code
+            case Kind.ARRAY | Kind.MAP | Kind.STRUCT:
+                encode = self._names.bind("encode_json", _encode_json)
+                return f"{encode}({self._json(Variable(code, False), type_)})"
             case Kind.BOOLEAN:
                 text = f"{self._names.bind('text_of_boolean', values.text_of_boolean)}({code})"
             case Kind.DECIMAL:

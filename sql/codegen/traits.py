@@ -95,8 +95,9 @@ def may_fail(operator: ph.Operator) -> bool:
             is_failing = any(fails(expr) for _, expr in (*operator.keys, *operator.operands))
             return is_failing or window_may_fail(operator.window)
         case ph.SinkOp():
-            kinds = {column.type.kind for column in operator.query.node.columns}
-            kinds |= {type_.kind for _, type_ in p.key_parts(operator.query.node) or ()}
+            types = [column.type for column in operator.query.node.columns]
+            types += [type_ for _, type_ in p.key_parts(operator.query.node) or ()]
+            kinds = {part.kind for type_ in types for part in type_.walk()}
             formatted = operator.query.sink.timestamp_format is not None
             # a time may be out of the range of its text
             return Kind.DATE in kinds or (formatted and Kind.TIMESTAMP in kinds)

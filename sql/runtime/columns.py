@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from headrace.sql.runtime import values as v
+from headrace.sql.runtime.nested import is_nested, value_of_json
 from headrace.sql.types import Kind, Type
 
 
@@ -36,12 +37,15 @@ _PYTHON: dict[Kind, Any] = {
     Kind.DOUBLE: float,
     Kind.DECIMAL: Decimal,
     Kind.VARCHAR: str,
+    Kind.BYTES: bytes,
     Kind.DATE: str,
 }
 
 
 def json_type(column: DecodedColumn, *, times_as_text: bool) -> Any:
     kind = column.type.kind
+    if is_nested(column.type):
+        return msgspec.Raw
     if kind is Kind.TIMESTAMP and times_as_text:
         type_: Any = str
     elif kind in _BOUNDS:
@@ -54,6 +58,8 @@ def json_type(column: DecodedColumn, *, times_as_text: bool) -> Any:
 
 def conversion(column: DecodedColumn, *, times_as_text: bool) -> Callable[[Any], Any] | None:
     """What the decoded JSON value still has to go through."""
+    if is_nested(column.type):
+        return value_of_json(column.type)
     match column.type.kind:
         case Kind.TIMESTAMP if times_as_text:
             return v.parse_iso_timestamp

@@ -18,6 +18,7 @@ import msgspec
 
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime.columns import DecodedColumn, conversion, json_type
+from headrace.sql.runtime.nested import is_nested
 from headrace.sql.runtime.record_keys import KeyDecoder
 from headrace.sql.runtime.records import RecordBatch
 from headrace.sql.runtime.time_format import TimeFormat
@@ -97,7 +98,7 @@ class SourceDecoder:
     def _prepare(self) -> None:
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         rename: dict[str, str] = {}
-        self._conversions: list[tuple[Any, Callable[[Any], Any], Any]] = []
+        self._conversions: list[tuple[Any, Callable[[Any], Any], Any, bool]] = []
         for column in self._columns:
             shape = self._shapes[column.name]
             type_ = json_type(column, times_as_text=shape.times_as_text)
@@ -113,7 +114,8 @@ class SourceDecoder:
             convert = conversion(column, times_as_text=self._shapes[column.name].times_as_text)
             if convert is not None:
                 setter = getattr(struct, column.attribute).__set__
-                self._conversions.append((attrgetter(column.attribute), convert, setter))
+                is_required = is_nested(column.type) and not column.nullable  # its JSON null is found out only here
+                self._conversions.append((attrgetter(column.attribute), convert, setter, is_required))
         watched = [
             shape.spelled
             for column, shape in ((c, self._shapes[c.name]) for c in self._columns)
@@ -140,8 +142,10 @@ class SourceDecoder:
         if len(rows) != len(values) or not self._names_hold(data):
             return None
         try:
-            for get, convert, setter in self._conversions:
+            for get, convert, setter, is_required in self._conversions:
                 converted = [None if value is None else convert(value) for value in map(get, rows)]
+                if is_required and None in converted:
+                    return None
                 deque(map(setter, rows, converted), maxlen=0)
             if self._keys is not None and self._keys.fill(rows, keys):
                 return None
@@ -240,7 +244,8 @@ class SourceDecoder:
         decoder = self._single.get((column.name, as_text))
         if decoder is None:
             type_ = json_type(column, times_as_text=as_text)
-            decoder = msgspec.json.Decoder(type_ if column.nullable or column.key else type_ | None).decode
+            is_nullable = column.nullable or column.key or is_nested(column.type)
+            decoder = msgspec.json.Decoder(type_ if is_nullable else type_ | None).decode
             self._single[column.name, as_text] = decoder
         try:
             value = decoder(raw)

@@ -11,6 +11,7 @@ import msgspec
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime import values as v
 from headrace.sql.runtime.columns import DecodedColumn, conversion, json_type
+from headrace.sql.runtime.nested import is_nested, value_of_json
 from headrace.sql.types import Kind
 
 
@@ -79,7 +80,7 @@ class KeyDecoder:
             if self._as_text:
                 (column,) = self._columns
                 is_null = key == self._null
-                parsed: tuple[Any, ...] = (None if is_null else _parse_text(column, key.decode()),)
+                parsed: tuple[Any, ...] = (None if is_null else _parse_plain(column, key),)
             else:
                 parsed = self._parse_json(key)
         except (UnicodeDecodeError, msgspec.DecodeError, RecordError) as error:
@@ -105,11 +106,17 @@ def _from_json(column: DecodedColumn, raw: Any) -> Any:
     return value if value is None or convert is None else convert(value)
 
 
+def _parse_plain(column: DecodedColumn, key: bytes) -> Any:
+    return key if column.type.kind is Kind.BYTES else _parse_text(column, key.decode())
+
+
 def _parse_text(column: DecodedColumn, text: str) -> Any:
     """A key as other Kafka tools write it: its plain text."""
     match column.type.kind:
         case Kind.VARCHAR:
             return text
+        case _ if is_nested(column.type):
+            return value_of_json(column.type)(text.encode())
         case Kind.INT:
             return v.parse_int(text)
         case Kind.BIGINT:

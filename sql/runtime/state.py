@@ -69,7 +69,14 @@ def in_key_order(keys: list[Key]) -> list[Key]:
 
 def _nulls_last(key: Key) -> list[tuple[bool, Any]]:
     parts = key if isinstance(key, tuple) else (key,)
-    return [(part is None, 0 if part is None else part) for part in parts]
+    return [(part is None, 0 if part is None else _comparable(part)) for part in parts]
+
+
+def _comparable(part: Any) -> Any:
+    """What an ARRAY or a STRUCT is ordered by: its parts."""
+    if isinstance(part, msgspec.Struct):
+        part = msgspec.structs.astuple(part)
+    return _nulls_last(part) if isinstance(part, tuple) else part
 
 
 def memory_of(value: Any) -> int:

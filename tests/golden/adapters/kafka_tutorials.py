@@ -30,7 +30,15 @@ class KafkaTutorials:
     passing = frozenset(
         (
             *("aggregating-count", "aggregating-minmax", "aggregating-sum", "column-difference", "concatenation"),
-            *("count-messages", "filtering", "merging", "splitting", "tumbling-windows"),
+            *(
+                "count-messages",
+                "filtering",
+                "flatten-nested-data",
+                "ksql-nested-json",
+                "merging",
+                "splitting",
+                "tumbling-windows",
+            ),
         )
     )
 
