@@ -38,6 +38,11 @@ REWRITTEN = {
     "NVL": ("NVL(any, any)", "COALESCE of two operands."),
     "NULLIF": ("NULLIF(any, any)", "The first operand; NULL where both are equal."),
     "IF": ("IF(BOOLEAN, any, any)", "The second operand where the first is TRUE, else the third."),
+    "TO_JSON": ("TO_JSON(any)", "The value as JSON; a text is a string of JSON, whatever it says."),
+    "TO_JSON_STRING": ("TO_JSON_STRING(any)", "The value as the text of JSON."),
+    "JSON_STRING": ("JSON_STRING(any)", "The same."),
+    "JSON_ARRAY": ("JSON_ARRAY(any, …)", "An array of the values."),
+    "JSON_OBJECT": ("JSON_OBJECT(VARCHAR, any, …)", "An object of names and values by turns."),
     "MOD": ("MOD(number, number)", "The remainder, as the operator `%`."),
 }
 OPTIONS = {

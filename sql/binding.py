@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
 from headrace.sql import expressions as e
-from headrace.sql import nesting
+from headrace.sql import lambdas, nesting
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
@@ -130,14 +130,24 @@ class ExpressionBinder:
     with `overs`, those that hold OVER.
     """
 
-    def __init__(self, scope: Scope, grouping: Grouping | None = None, overs: Overs | None = None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        grouping: Grouping | None = None,
+        overs: Overs | None = None,
+        variables: Mapping[str, e.LambdaVariable] | None = None,
+    ) -> None:
+        """`variables` are the parameters of the lambdas around, by their names in lower case."""
         self._scope = scope
         self._grouping = grouping
         self._overs = overs
+        self._variables = variables or {}
         self._plain = ExpressionBinder(scope) if grouping is not None else self
 
     def bind(self, node: s.Expression) -> e.Expr:
         """The bound expression; SqlError at the place of whatever does not fit."""
+        if isinstance(node, s.Name) and (variable := self._variable(node)) is not None:
+            return variable
         if self._grouping is not None:
             above = self._bind_above(node, self._grouping)
             if above is not None:
@@ -219,7 +229,8 @@ class ExpressionBinder:
                 return grouping.window_column(_WINDOW_CALLS[node.name])
             case s.FunctionCall() if is_aggregate(node):
                 return grouping.call(self._plain.bind_aggregate(node))
-        if not any(is_aggregate(part) for part in walk(node)) and not isinstance(node, s.Star):
+        has_variable = any(isinstance(part, s.Name) and self._variable(part) is not None for part in walk(node))
+        if not has_variable and not any(map(is_aggregate, walk(node))) and not isinstance(node, s.Star):
             uses_window = grouping.window_columns and any(
                 isinstance(part, s.Name) and names_window(part, self._scope) for part in walk(node)
             )
@@ -258,6 +269,19 @@ class ExpressionBinder:
         if name == "COUNT" and not operand.nullable:
             return e.AggregateCall(function, None, t.BIGINT)
         return e.AggregateCall(function, operand, function.result_type(operand.type))
+
+    def _variable(self, name: s.Name) -> e.LambdaVariable | None:
+        """The parameter of a lambda that a name means."""
+        if name.qualifier is not None or name.column.quoted:
+            return None
+        return self._variables.get(name.column.text.lower())
+
+    def _within(self, node: s.Expression, variables: Mapping[str, e.LambdaVariable]) -> e.Expr:
+        """An expression in which parameters of a lambda have a meaning too."""
+        if not variables:
+            return self.bind(node)
+        known = {**self._variables, **variables}
+        return ExpressionBinder(self._scope, self._grouping, self._overs, known).bind(node)
 
     def _bind_name(self, node: s.Name) -> e.Expr:
         if node.qualifier is None and node.column.text.lower() in WINDOW_NAMES:
@@ -350,13 +374,16 @@ class ExpressionBinder:
             raise sql_error(f"{node.name} takes neither DISTINCT nor *", node.span)
         if node.name in ("ARRAY", "MAP", "STRUCT", "ROW"):
             return self._bind_constructor(node)
-        operands = [self.bind(argument) for argument in node.arguments]
-        if node.name in scalars.REWRITTEN:
-            return rewritten(node, operands)
+        if node.name in lambdas.FORMS:
+            return lambdas.call(node, self._within)
         function = scalars.BY_NAME.get(node.name)
-        if function is None:
-            near = near_name(node.name, (*scalars.BY_NAME, *scalars.REWRITTEN, *aggregates.BY_NAME))
+        if function is None and node.name not in scalars.REWRITTEN:
+            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *lambdas.FORMS, *aggregates.BY_NAME)
+            near = near_name(node.name, known)
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
+        operands = [self.bind(argument) for argument in node.arguments]
+        if function is None:
+            return rewritten(node, operands)
         return call(function, operands, node)
 
     def _bind_constructor(self, node: s.FunctionCall) -> e.Expr:

@@ -13,7 +13,7 @@ from headrace.sql.codegen.casts import converter, is_castable
 from headrace.sql.errors import RecordError, Span, sql_error
 from headrace.sql.functions import scalars
 from headrace.sql.functions.registry import Parameter, ScalarFunction, Signature
-from headrace.sql.runtime import values
+from headrace.sql.runtime import json_access, values
 
 
 def number(node: s.NumberLiteral) -> e.Expr:
@@ -159,11 +159,18 @@ def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> 
 
 
 def rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
-    counts = {"NULLIF": (2,), "IF": (3,), "MOD": (2,), "IFNULL": (2,), "NVL": (2,)}
+    counts = dict.fromkeys(("TO_JSON", "TO_JSON_STRING", "JSON_STRING"), (1,))
+    counts |= {"NULLIF": (2,), "IF": (3,), "MOD": (2,), "IFNULL": (2,), "NVL": (2,)}
     if len(operands) not in counts.get(node.name, range(1, 1000)):
         wanted = counts[node.name][0] if node.name in counts else "some"
         raise sql_error(f"{node.name} takes {wanted} operands", node.span)
     match node.name:
+        case "TO_JSON_STRING" | "JSON_STRING":
+            return cast(to_json(operands[0], node.span), t.VARCHAR, node.span)
+        case "TO_JSON":
+            return to_json(operands[0], node.span)
+        case "JSON_ARRAY" | "JSON_OBJECT":
+            return _json_of(node, operands)
         case "MOD":
             return arithmetic("%", operands[0], operands[1], node.span)
         case "NULLIF":
@@ -178,6 +185,40 @@ def rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
         case _:
             mixed = together(operands, node.span, "mix")
             return e.Coalesce(mixed, mixed[0].type)
+
+
+def to_json(operand: e.Expr, span: Span) -> e.Expr:
+    """A value as JSON: a text is a string, whatever it says."""
+    if operand.type.kind is t.Kind.NULL:
+        return e.Literal(None, t.JSON)
+    if operand.type.kind is t.Kind.VARCHAR:
+        return e.Call("TO_JSON", _QUOTE, (operand,), t.JSON)
+    return cast(operand, t.JSON, span)
+
+
+_QUOTE = Signature((t.VARCHAR,), t.JSON, "text_of({0})", (json_access.text_of,))
+_JSON = {
+    "JSON_ARRAY": Signature(
+        ("any",), t.JSON, "json_array(({*}))", (json_access.json_array,), variadic=True, sees_null=True
+    ),
+    "JSON_OBJECT": Signature(
+        ("any",), t.JSON, "json_object(({*}))", (json_access.json_object,), variadic=True, sees_null=True, fails=True
+    ),
+}
+
+
+def _json_of(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
+    """JSON_ARRAY of values, JSON_OBJECT of names and values by turns."""
+    if node.name == "JSON_OBJECT":
+        if len(operands) % 2:
+            raise sql_error("JSON_OBJECT takes names and values", node.span, "for example JSON_OBJECT('a', 1, 'b', 2)")
+        for key, argument in zip(operands[::2], node.arguments[::2], strict=True):
+            if key.type.kind is not t.Kind.VARCHAR:
+                raise sql_error(f"a name in JSON is VARCHAR, found {key.type}", argument.span)
+    is_name = [node.name == "JSON_OBJECT" and index % 2 == 0 for index in range(len(operands))]
+    pairs = zip(operands, is_name, strict=True)
+    parts = tuple(operand if named else to_json(operand, node.span) for operand, named in pairs)
+    return e.Call(node.name, _JSON[node.name], parts, t.JSON)
 
 
 def call(function: ScalarFunction, operands: list[e.Expr], node: s.FunctionCall) -> e.Expr:
@@ -216,10 +257,12 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
         return None
     fitted: list[e.Expr] = []
     for parameter, operand in zip(parameters, operands, strict=False):
-        if parameter == "element":
-            held = next((o.type.element for o in fitted if o.type.element is not None), None)
-            mixed = None if held is None else t.common_type(held, operand.type)
-            converted = None if held is None or mixed != held else coerce(operand, held, span)
+        if parameter in ("element", "same"):
+            first = fitted[0].type
+            wanted = first.element if parameter == "element" else first
+            converted = None
+            if wanted is not None and t.common_type(wanted, operand.type) == wanted:
+                converted = coerce(operand, wanted, span)
         else:
             converted = _fit_one(parameter, operand, span)
         if converted is None:
@@ -253,6 +296,8 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
                 return cast(operand, parameter, span)
             if parameter.kind is t.Kind.VARCHAR and kind is t.Kind.JSON:
                 return operand
+            if parameter.kind is t.Kind.ARRAY and kind is t.Kind.ARRAY and is_castable(operand.type, parameter):
+                return cast(operand, parameter, span)
     return None
 
 

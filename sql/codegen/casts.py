@@ -70,6 +70,10 @@ def is_castable(source: Type, target: Type) -> bool:
     """Whether CAST has a meaning: by the table; of nested values part by part, or as the text of their JSON."""
     if source == target:
         return True
+    if target.kind is Kind.JSON:
+        return source.is_storable
+    if source.kind is Kind.JSON:
+        return target.is_storable
     if source.element is not None and target.element is not None:
         return source.kind is target.kind and is_castable(source.element, target.element)
     if source.fields and target.fields:
@@ -77,14 +81,14 @@ def is_castable(source: Type, target: Type) -> bool:
             is_castable(mine, theirs) for (_, mine), (_, theirs) in zip(source.fields, target.fields, strict=True)
         )
     if source.element is not None or source.fields:
-        return target.kind in (Kind.JSON, Kind.VARCHAR)
-    if target.element is not None or target.fields:
-        return source.kind is Kind.JSON
+        return target.kind is Kind.VARCHAR
     return (source.kind, target.kind) in _TEMPLATES
 
 
 def is_nested_cast(source: Type, target: Type) -> bool:
-    """Whether the conversion goes through the parts of a value: by a function, not by a template."""
+    """Whether the conversion goes through the parts of a value, or its JSON: by a function, not by a template."""
+    if Kind.JSON in (source.kind, target.kind) and Kind.VARCHAR not in (source.kind, target.kind):
+        return True
     return any(type_.element is not None or type_.fields for type_ in (source, target))
 
 

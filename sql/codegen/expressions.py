@@ -197,6 +197,8 @@ class ExpressionWriter:
 
     def _strict(self, operands: tuple[e.Expr, ...], template: str) -> str:
         """A template over operands; NULL where one of them is."""
+        if any(isinstance(operand, e.Literal) and operand.value is None for operand in operands):
+            return "None"
         guards: list[str] = []
         codes: list[str] = []
         for operand in operands:

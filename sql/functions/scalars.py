@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.sql.functions import choices, numbers, texts, times
+from headrace.sql.functions import choices, collections, jsons, numbers, texts, times
 from headrace.sql.functions.registry import ScalarFunction
 
 FAMILIES: dict[str, tuple[ScalarFunction, ...]] = {
@@ -10,8 +10,13 @@ FAMILIES: dict[str, tuple[ScalarFunction, ...]] = {
     "Numbers": numbers.FUNCTIONS,
     "Texts": texts.FUNCTIONS,
     "Times": times.FUNCTIONS,
+    "Collections": collections.FUNCTIONS,
+    "JSON": jsons.FUNCTIONS,
 }
 FUNCTIONS: tuple[ScalarFunction, ...] = tuple(f for family in FAMILIES.values() for f in family)
 BY_NAME: dict[str, ScalarFunction] = {name: f for f in FUNCTIONS for name in (f.name, *f.aliases)}
-REWRITTEN = ("COALESCE", "IFNULL", "NVL", "NULLIF", "IF", "MOD")
+REWRITTEN = (
+    *("COALESCE", "IFNULL", "NVL", "NULLIF", "IF", "MOD"),
+    *("TO_JSON", "TO_JSON_STRING", "JSON_STRING", "JSON_ARRAY", "JSON_OBJECT"),
+)
 """Functions that are other expressions by another name; the binder writes them out."""

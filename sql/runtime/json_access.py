@@ -96,3 +96,17 @@ def at_path(text: str, path: str) -> Any:
         if value is MISSING:
             break
     return value
+
+
+def json_array(items: tuple[str | None, ...]) -> str:
+    """An array of JSON texts; NULL is null."""
+    return f"[{','.join('null' if item is None else item for item in items)}]"
+
+
+def json_object(parts: tuple[str | None, ...]) -> str:
+    """An object of names and JSON texts by turns; of equal names the last one counts."""
+    if None in parts[::2]:
+        raise RecordError("null", "a name in JSON is NULL")
+    fields = dict(zip(parts[::2], parts[1::2], strict=True))
+    shown = (f"{text_of(name)}:{'null' if item is None else item}" for name, item in fields.items())
+    return f"{{{','.join(shown)}}}"

@@ -243,3 +243,25 @@ def make_map(*parts: Any) -> dict[str, Any]:
     if None in keys:
         raise RecordError("null", "a key of a MAP is NULL")
     return dict(zip(keys, parts[1::2], strict=True))
+
+
+def transform_map(
+    map_: Mapping[str, Any], key_of: Callable[[str, Any], str | None], value_of: Callable[[str, Any], Any]
+) -> dict[str, Any]:
+    """A MAP of other keys and values; of equal keys the last one counts."""
+    made = {key_of(key, value): value_of(key, value) for key, value in map_.items()}
+    if None in made:
+        raise RecordError("null", "a key of a MAP is NULL")
+    return made  # type: ignore[return-value]
+
+
+def filter_map(map_: Mapping[str, Any], holds: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """The entries for which a condition is TRUE."""
+    return {key: value for key, value in map_.items() if holds(key, value)}
+
+
+def reduce_map(map_: Mapping[str, Any], start: Any, step: Callable[[Any, str, Any], Any]) -> Any:
+    """The entries folded into one value."""
+    for key, value in map_.items():
+        start = step(start, key, value)
+    return start

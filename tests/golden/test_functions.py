@@ -73,13 +73,22 @@ def test_scalar_alias_is_the_function_itself(function: ScalarFunction, alias: st
         assert _row(f"{renamed} AS a", LAYOUTS[0]) == _row(f"{literal} AS a", LAYOUTS[0])
 
 
+NULLS = {
+    **dict.fromkeys(("any", "number", "integer"), "CAST(NULL AS INT)"),
+    "decimal": "CAST(NULL AS DECIMAL(6, 2))",
+    "array": "CAST(NULL AS ARRAY<VARCHAR>)",
+    "map": "CAST(NULL AS MAP<VARCHAR, INT>)",
+}
+"""NULL of a type that an operand must have."""
+
+
 @pytest.mark.parametrize("function", scalars.FUNCTIONS, ids=lambda function: function.name)
 def test_scalar_of_null_is_null(function: ScalarFunction) -> None:
     for signature in function.signatures:
-        untyped = ("any", "number", "integer")
-        operands = ["CAST(NULL AS INT)" if kind in untyped else "NULL" for kind in signature.parameters]
-        if "decimal" in signature.parameters:
-            operands[0] = "CAST(NULL AS DECIMAL(6, 2))"
+        operands = [NULLS.get(str(kind), "NULL") for kind in signature.parameters]
+        operands = [
+            operands[0] if kind == "same" else o for kind, o in zip(signature.parameters, operands, strict=True)
+        ]
         assert _row(f"{function.name}({', '.join(operands)}) AS a", LAYOUTS[0]) == {"a": None}
 
 
