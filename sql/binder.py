@@ -238,7 +238,8 @@ class Binder:
 
 def _has_keys(node: p.Node) -> bool:
     """Whether the record key tells rows apart: those of one key replace each other."""
-    return isinstance(p.origin_of(node), (p.Aggregate, p.TopN))
+    is_unnested = any(isinstance(below, p.Unnest) for below in p.walk_rows(node))
+    return isinstance(p.origin_of(node), (p.Aggregate, p.TopN)) and not is_unnested
 
 
 def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:

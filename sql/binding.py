@@ -27,6 +27,8 @@ class Scope:
     qualifiers: tuple[str, ...]
     quoted: frozenset[str] = frozenset()
     """Columns that were declared in double quotes: only quoted names mean them, exactly."""
+    owned: tuple[tuple[str | None, frozenset[str]], ...] = ()
+    """Columns that are not those of the first relation, by the name of what they are of."""
 
     def resolve(self, name: s.Name) -> e.Column:
         """The column of a name; SqlError where there is none."""
@@ -34,15 +36,15 @@ class Scope:
             bound = self._window_bound(name.qualifier, name.column)
             if bound is not None:
                 return bound
-            self.check_qualifier(name.qualifier)
-        found = [c for c in self.columns if name.column.matches(c.name)]
+        known = self.columns if name.qualifier is None else self.columns_of(name.qualifier)
+        found = [c for c in known if name.column.matches(c.name)]
         exact = [c for c in found if c.name == name.column.text]
         if len(found) > 1 and len(exact) == 1:
             return exact[0]
         if len(found) > 1:
             raise sql_error(f"column `{name.column.text}` is ambiguous", name.span)
         if not found:
-            hint = did_you_mean(name.column.text, (c.name for c in self.columns))
+            hint = did_you_mean(name.column.text, (c.name for c in known))
             raise sql_error(f"column `{name.column.text}` does not exist", name.span, hint)
         return found[0]
 
@@ -52,6 +54,13 @@ class Scope:
         if any(name.qualifier.matches(known) for known in self.qualifiers):
             return True
         return self._window_bound(name.qualifier, name.column) is not None
+
+    def struct_of(self, qualifier: s.Identifier) -> e.Column | None:
+        """The STRUCT column of a name that is no relation's."""
+        if any(qualifier.matches(known) for known in self.qualifiers):
+            return None
+        found = (column for column in self.columns if qualifier.matches(column.name))
+        return next((column for column in found if column.type.fields), None)
 
     def has_struct(self, name: s.Name) -> bool:
         """Whether a name is that of a column with fields."""
@@ -71,7 +80,17 @@ class Scope:
         found = [self._window_bound(window, name) for name in names]
         return tuple(column for column in found if column is not None)
 
-    def check_qualifier(self, qualifier: s.Identifier) -> None:
+    def columns_of(self, qualifier: s.Identifier) -> tuple[e.Column, ...]:
+        """The columns of one relation; SqlError where there is none of that name."""
+        self._check_qualifier(qualifier)
+        others: set[str] = set()
+        for owner, names in self.owned:
+            if owner is not None and qualifier.matches(owner):
+                return tuple(column for column in self.columns if column.name in names)
+            others |= names
+        return tuple(column for column in self.columns if column.name not in others)
+
+    def _check_qualifier(self, qualifier: s.Identifier) -> None:
         if not any(qualifier.matches(known) for known in self.qualifiers):
             hint = did_you_mean(qualifier.text, self.qualifiers) or "the query in FROM has no alias"
             raise sql_error(f"`{qualifier.text}` is not a relation of this query", qualifier.span, hint)
@@ -101,6 +120,13 @@ class Grouping:
         taken = {key for key, _ in self.keys}
         name = self.calls.setdefault(call, e.free_name(f"{call.function.name.lower()}_{len(self.calls)}", taken))
         return e.Column(name, call.type, call.nullable)
+
+
+class Arrays(Protocol):
+    """The arrays whose elements come out side by side: EXPLODE among the columns."""
+
+    def column(self, array: e.Expr, node: s.FunctionCall) -> e.Column:
+        """The column of the elements of an array."""
 
 
 class Overs(Protocol):
@@ -135,12 +161,14 @@ class ExpressionBinder:
         scope: Scope,
         grouping: Grouping | None = None,
         overs: Overs | None = None,
+        arrays: Arrays | None = None,
         variables: Mapping[str, e.LambdaVariable] | None = None,
     ) -> None:
         """`variables` are the parameters of the lambdas around, by their names in lower case."""
         self._scope = scope
         self._grouping = grouping
         self._overs = overs
+        self._arrays = arrays
         self._variables = variables or {}
         self._plain = ExpressionBinder(scope) if grouping is not None else self
 
@@ -281,7 +309,7 @@ class ExpressionBinder:
         if not variables:
             return self.bind(node)
         known = {**self._variables, **variables}
-        return ExpressionBinder(self._scope, self._grouping, self._overs, known).bind(node)
+        return ExpressionBinder(self._scope, self._grouping, self._overs, variables=known).bind(node)
 
     def _bind_name(self, node: s.Name) -> e.Expr:
         if node.qualifier is None and node.column.text.lower() in WINDOW_NAMES:
@@ -374,6 +402,8 @@ class ExpressionBinder:
             raise sql_error(f"{node.name} takes neither DISTINCT nor *", node.span)
         if node.name in ("ARRAY", "MAP", "STRUCT", "ROW"):
             return self._bind_constructor(node)
+        if node.name in ("EXPLODE", "UNNEST"):
+            return self._bind_explode(node)
         if node.name in lambdas.FORMS:
             return lambdas.call(node, self._within)
         function = scalars.BY_NAME.get(node.name)
@@ -385,6 +415,17 @@ class ExpressionBinder:
         if function is None:
             return rewritten(node, operands)
         return call(function, operands, node)
+
+    def _bind_explode(self, node: s.FunctionCall) -> e.Expr:
+        if self._arrays is None:
+            raise sql_error(
+                f"{node.name} cannot stand here",
+                node.span,
+                "put it among the columns of a query in FROM",
+            )
+        if len(node.arguments) != 1:
+            raise sql_error(f"{node.name} takes one array", node.span)
+        return self._arrays.column(self.bind(node.arguments[0]), node)
 
     def _bind_constructor(self, node: s.FunctionCall) -> e.Expr:
         """ARRAY, MAP, STRUCT or ROW of values."""

@@ -25,7 +25,7 @@ def time_columns(node: p.Node) -> frozenset[str]:
             return frozenset(_bounds_in_order(node)) if _is_final_window(node) else frozenset()
         case p.TopN(windowed=False):
             return frozenset()
-        case p.Filter() | p.Over() | p.TopN():
+        case p.Filter() | p.Unnest() | p.Over() | p.TopN():
             return time_columns(node.input)
 
 
@@ -48,7 +48,7 @@ def _bounds_in_order(node: p.Aggregate) -> Iterator[str]:
 
 def is_windowed(node: p.Node) -> bool:
     """Whether rows are results of windows that have closed, which all have the event time of their window's end."""
-    while isinstance(node, (p.Filter, p.Project, p.Over, p.TopN)):
+    while isinstance(node, (p.Filter, p.Project, p.Unnest, p.Over, p.TopN)):
         node = node.input
     return isinstance(node, p.Aggregate) and _is_final_window(node)
 

@@ -119,6 +119,11 @@ def _over(keys: tuple[e.Column, ...], calls: tuple[tuple[str, e.OverCall], ...])
     return f"by ({by}): {', '.join(f'{show_over(call)} AS {name}' for name, call in calls)}"
 
 
+def _unnest(node: p.Unnest | ph.UnnestOp) -> str:
+    items = ", ".join(f"{show(expr)} AS {name}" for name, expr in node.items)
+    return f"Unnest {items}{', or NULL' if node.keeps_empty else ''}"
+
+
 def _top(top: p.TopN | ph.TopOp, name: str) -> str:
     order = [
         f"{key.column.name}{' DESC' if key.descending else ''} NULLS {'FIRST' if key.nulls_first else 'LAST'}"
@@ -164,6 +169,8 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
             return
         case p.Filter():
             lines.append(f"{indent}Filter {show(node.predicate)}")
+        case p.Unnest():
+            lines.append(f"{indent}{_unnest(node)}")
         case p.Project():
             lines.append(f"{indent}Project {_items(node.items)}")
         case p.Over():
@@ -232,6 +239,8 @@ def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
     match operator:
         case ph.FilterOp():
             lines.append(f"{indent}Filter {show(operator.predicate)}")
+        case ph.UnnestOp():
+            lines.append(f"{indent}{_unnest(operator)}")
         case ph.ProjectOp():
             lines.append(f"{indent}Project {_items(operator.items)}")
         case ph.AggregateOp():

@@ -52,6 +52,15 @@ class ProjectOp:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class UnnestOp:
+    """Rows for the elements of ARRAYs."""
+
+    items: tuple[tuple[str, Expr], ...]
+    keeps_empty: bool
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AggregateOp:
     """An aggregation in one form. `number` tells its state from others' in the stage's store."""
 
@@ -137,7 +146,7 @@ class PartialsToExchange:
     exchange: Exchange
 
 
-Operator = FilterOp | ProjectOp | AggregateOp | OverOp | TopOp | SinkOp | RowsToExchange | PartialsToExchange
+Operator = FilterOp | ProjectOp | UnnestOp | AggregateOp | OverOp | TopOp | SinkOp | RowsToExchange | PartialsToExchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +251,10 @@ def needed(operator: Operator) -> Iterator[Column]:
             for name, expr in operator.items:
                 if name in wanted:
                     yield from columns_of(expr)
+        case UnnestOp():
+            for _, expr in operator.items:
+                yield from columns_of(expr)
+            yield from _needed_behind(operator.consumers, {name for name, _ in operator.items})
         case AggregateOp(form=Form.MERGE):
             return
         case AggregateOp():

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall
 from headrace.sql.syntax import Emit, RelationKind
-from headrace.sql.types import BIGINT, TIMESTAMP, Type
+from headrace.sql.types import BIGINT, TIMESTAMP, Type, element_of
 from headrace.sql.windows import Window
 
 WINDOW_START = "window_start"
@@ -112,6 +112,20 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Unnest:
+    """A row for each element of ARRAYs, all at once: those that have fewer elements give NULL."""
+
+    input: Node
+    items: tuple[tuple[str, Expr], ...]
+    keeps_empty: bool
+    """A row without any element comes out once, with NULL."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (*self.input.columns, *(Column(name, element_of(expr.type), True) for name, expr in self.items))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Aggregate:
     """A row for each group (and window): its keys, window_start and window_end, and the aggregate calls."""
 
@@ -187,7 +201,7 @@ class TopN:
         return (*self.input.columns, Column(self.number, BIGINT, False))
 
 
-Node = Scan | Filter | Project | Aggregate | Over | TopN
+Node = Scan | Filter | Project | Unnest | Aggregate | Over | TopN
 
 
 def inputs(node: Node) -> Iterator[Node]:
@@ -210,16 +224,23 @@ def scan_of(node: Node) -> Scan:
     return node
 
 
+def walk_rows(node: Node) -> Iterator[Node]:
+    """A node, and those below it as far as rows keep their record key: down to its origin."""
+    yield node
+    if isinstance(node, (Filter, Project, Unnest)):
+        yield from walk_rows(node.input)
+
+
 def aggregate_of(node: Node) -> Aggregate | None:
     """The aggregation whose rows a node filters or projects; None where they are those of the source."""
-    while isinstance(node, (Filter, Project)):
+    while isinstance(node, (Filter, Project, Unnest)):
         node = node.input
     return node if isinstance(node, Aggregate) else None
 
 
 def origin_of(node: Node) -> Scan | Aggregate | Over | TopN:
     """The node whose rows a node filters or projects."""
-    while isinstance(node, (Filter, Project)):
+    while isinstance(node, (Filter, Project, Unnest)):
         node = node.input
     return node
 
@@ -229,7 +250,7 @@ def kept_keys(node: Node) -> frozenset[str]:
     match node:
         case Scan():
             return frozenset(column.name for column in node.source.columns if column.key)
-        case Filter():
+        case Filter() | Unnest():
             return kept_keys(node.input)
         case Project():
             inner = kept_keys(node.input)
@@ -278,7 +299,7 @@ def placement(node: Node) -> Placement:
     match node:
         case Scan():
             return kept_keys(node) or None
-        case Filter():
+        case Filter() | Unnest():
             return placement(node.input)
         case Project():
             return placed_through(node, placement(node.input))

@@ -80,6 +80,8 @@ class _Planner:
             case p.Project():
                 kept = p.placed_through(consumer, keyed)
                 return ph.ProjectOp(consumer.items, self._operators(consumer, kept, stage))
+            case p.Unnest():
+                return ph.UnnestOp(consumer.items, consumer.keeps_empty, self._operators(consumer, keyed, stage))
             case p.Aggregate():
                 keys = frozenset(expr.name for _, expr in consumer.keys if isinstance(expr, Column))
                 if keyed is not None and keyed <= keys:

@@ -16,6 +16,7 @@ from headrace.sql.errors import Span, sql_error
 from headrace.sql.options import duration_ms
 from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time
 from headrace.sql.tops import filtered
+from headrace.sql.unnesting import Explosions, unnested
 
 _WINDOW_COLUMNS = (p.WINDOW_START, p.WINDOW_END)
 
@@ -24,6 +25,8 @@ def bind_select(
     select: s.Select, node: p.Node, scope: Scope, settings: Mapping[str, str], source_quoted: frozenset[str]
 ) -> tuple[p.Node, frozenset[str]]:
     """The node of a query over the rows of `node`, and those of its columns that were named in double quotes."""
+    for unnesting in select.unnestings:
+        node, scope = unnested(node, scope, unnesting)
     if select.where is not None:
         node = filtered(node, ExpressionBinder(scope).bind_predicate(select.where), select.where.span)
     check_limited(node, select.source.span)
@@ -35,8 +38,9 @@ def bind_select(
     if is_grouped(select):
         return _SelectGrouped(select, node, scope, settings).bind(), quoted
     _refuse_grouping_clauses(select, node)
-    binder = ExpressionBinder(scope)
-    items = _select_items(select, scope, binder)
+    explosions = Explosions(node)
+    items = _select_items(select, scope, ExpressionBinder(scope, arrays=explosions))
+    node = explosions.node(select.span)
     if len(items) == len(node.columns) and all(
         expr == column and name == column.name for (name, expr), column in zip(items, node.columns, strict=True)
     ):
@@ -85,9 +89,12 @@ def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> t
     items: list[tuple[str, e.Expr, Span]] = []
     for item in select.items:
         if isinstance(item.expression, s.Star):
-            if item.expression.qualifier is not None:
-                scope.check_qualifier(item.expression.qualifier)
-            items.extend((column.name, column, item.span) for column in scope.columns)
+            qualifier = item.expression.qualifier
+            if qualifier is not None and (struct := scope.struct_of(qualifier)) is not None:
+                items.extend((name, e.Field(struct, name, type_), item.span) for name, type_ in struct.type.fields)
+                continue
+            columns = scope.columns if qualifier is None else scope.columns_of(qualifier)
+            items.extend((column.name, column, item.span) for column in columns)
         else:
             bound = binder.bind(item.expression)
             if bound.type.kind is t.Kind.NULL:
@@ -306,7 +313,7 @@ def _event_time_column(node: p.Node) -> str | None:
     match node:
         case p.Scan():
             return node.source.event_time.column
-        case p.Filter() | p.Over():
+        case p.Filter() | p.Unnest() | p.Over():
             return _event_time_column(node.input)
         case p.Project():
             inner = _event_time_column(node.input)

@@ -328,6 +328,20 @@ class TableReference:
 
 
 @dataclass(frozen=True, slots=True)
+class Unnesting:
+    """`CROSS JOIN UNNEST(array) AS t (x)`: a row for each element."""
+
+    arrays: tuple[Expression, ...]
+    alias: Identifier | None
+    columns: tuple[Identifier, ...]
+    ordinality: Identifier | None
+    """WITH ORDINALITY: the name of the column that numbers the elements."""
+    keeps_empty: bool
+    """LEFT JOIN: a row without elements stays."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class CommonTable:
     """`WITH name (columns) AS (SELECT …)`."""
 
@@ -348,6 +362,7 @@ class Select:
     commons: tuple[CommonTable, ...]
     items: tuple[SelectItem, ...]
     source: TableReference
+    unnestings: tuple[Unnesting, ...]
     where: Expression | None
     group_by: tuple[Expression, ...] | None
     having: Expression | None

@@ -511,10 +511,19 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
 
 # Queries
 
-_CLAUSES = {"expressions", "from_", "where", "group", "having", GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, EMIT_ARG}
+_CLAUSES = {
+    "expressions",
+    "from_",
+    "joins",
+    "where",
+    "group",
+    "having",
+    GROUPING_WINDOW_ARG,
+    NAMED_WINDOWS_ARG,
+    EMIT_ARG,
+}
 _CLAUSE_NAMES = {
     "distinct": "SELECT DISTINCT",
-    "joins": "JOIN",
     "laterals": "LATERAL",
     "order": "ORDER BY",
     "limit": "LIMIT",
@@ -551,6 +560,7 @@ def convert_select(node: exp.Expr | None, commons: tuple[syntax.CommonTable, ...
         commons=commons,
         items=tuple(_select_item(item, around) for item in node.expressions),
         source=_table(source.this, around),
+        unnestings=tuple(_unnesting(join, around) for join in node.args.get("joins") or ()),
         where=convert_expression(where.this, around) if where is not None else None,
         group_by=_group_by(node.args.get("group"), around),
         having=convert_expression(having.this, around) if having is not None else None,
@@ -621,6 +631,29 @@ def _table(node: exp.Expr, around: Span) -> syntax.TableReference:
     if not isinstance(inner, exp.Identifier):
         raise sql_error(f"{inner.name.upper()} in FROM is not supported yet", span)
     return syntax.TableReference(_identifier(inner, span), alias, columns, None, span)
+
+
+def _unnesting(node: exp.Expr, around: Span) -> syntax.Unnesting:
+    """A join with the elements of an array. SqlError where it is another join."""
+    span = span_of(node, around)
+    unnest = node.this
+    alias = unnest.args.get("alias")
+    if isinstance(unnest, exp.Lateral):
+        unnest = unnest.this
+    if not isinstance(unnest, exp.Unnest):
+        raise sql_error("JOIN is not supported yet", span)
+    side, on = str(node.args.get("side") or "").upper(), node.args.get("on")
+    is_true = isinstance(on, exp.Boolean) and bool(on.this)
+    if side not in ("", "LEFT") or node.args.get("using") or (on is not None and not is_true):
+        raise sql_error("UNNEST takes CROSS JOIN, or LEFT JOIN … ON TRUE", span)
+    called, columns = convert_alias(alias, span)
+    offset = unnest.args.get("offset")
+    ordinality: syntax.Identifier | None = None
+    if offset:
+        ordinality = _identifier(offset, span) if isinstance(offset, exp.Identifier) else None
+        ordinality = ordinality or syntax.Identifier("ordinality", False, span)
+    arrays = tuple(convert_expression(array, span) for array in unnest.expressions)
+    return syntax.Unnesting(arrays, called, columns, ordinality, side == "LEFT", span)
 
 
 def convert_alias(

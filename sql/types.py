@@ -132,6 +132,12 @@ def struct_type(*fields: tuple[str, Type]) -> Type:
     return Type(Kind.STRUCT, fields=fields)
 
 
+def element_of(type_: Type) -> Type:
+    """What an ARRAY or a MAP holds."""
+    assert type_.element is not None, type_
+    return type_.element
+
+
 _DIGITS = {Kind.INT: 10, Kind.BIGINT: 19}
 
 

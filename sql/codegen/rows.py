@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Protocol
 
 from headrace.sql import physical as ph
@@ -112,6 +113,8 @@ class RowWriter:
                 self._filter(function, operator, row)
             case ph.ProjectOp():
                 self._project(function, operator, row)
+            case ph.UnnestOp():
+                self._unnest(function, operator, row)
             case ph.SinkOp():
                 self._sink(function, operator, row)
             case ph.RowsToExchange():
@@ -152,6 +155,22 @@ class RowWriter:
             function.line(f"{variable} = {bare(code)}")
             columns[name] = Variable(variable, expr.nullable)
         self.consumers(function, operator.consumers, replace(row, columns=columns))
+
+    def _unnest(self, function: FunctionWriter, operator: ph.UnnestOp, row: Row) -> None:
+        writer = self.writer(function, row)
+        nothing = "(None,)" if operator.keeps_empty else "()"
+        arrays: list[str] = []
+        names: list[str] = []
+        for name, expr in operator.items:
+            code = writer.value(expr)
+            arrays.append(f"{code} or {nothing}" if expr.nullable or operator.keeps_empty else bare(code))
+            names.append(safe_name(name, function.taken))
+        elements = arrays[0]
+        if len(arrays) > 1:
+            elements = f"{self.names.bind('zip_longest', zip_longest)}({', '.join(arrays)})"
+        columns = {name: Variable(code, True) for (name, _), code in zip(operator.items, names, strict=True)}
+        with function.block(f"for {', '.join(names)} in {elements}:"):
+            self.consumers(function, operator.consumers, replace(row, columns=row.columns | columns))
 
     def _sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row) -> None:
         flag = self.flags.get(id(operator))

@@ -41,7 +41,7 @@ def reached(operators: tuple[ph.Operator, ...], *, filtered: bool) -> list[tuple
     for operator in operators:
         if isinstance(operator, ph.SinkOp):
             found.append((operator, filtered))
-        elif isinstance(operator, (ph.FilterOp, ph.ProjectOp)):
+        elif isinstance(operator, (ph.FilterOp, ph.ProjectOp, ph.UnnestOp)):
             found += reached(operator.consumers, filtered=filtered or isinstance(operator, ph.FilterOp))
     return found
 
@@ -70,7 +70,7 @@ def needs_of(operator: ph.Operator) -> frozenset[str]:
                 needs |= {"keys", "headers"} & frozenset().union(*map(needs_of, operator.consumers))
         case ph.TopOp():
             needs.add("offsets")
-        case ph.FilterOp() | ph.ProjectOp():
+        case ph.FilterOp() | ph.ProjectOp() | ph.UnnestOp():
             for consumer in operator.consumers:
                 needs |= needs_of(consumer)
     return frozenset(needs)
@@ -85,7 +85,7 @@ def may_fail(operator: ph.Operator) -> bool:
     match operator:
         case ph.FilterOp():
             return fails(operator.predicate) or any(map(may_fail, operator.consumers))
-        case ph.ProjectOp():
+        case ph.ProjectOp() | ph.UnnestOp():
             return any(fails(expr) for _, expr in operator.items) or any(map(may_fail, operator.consumers))
         case ph.AggregateOp():
             operands = [call.operand for _, call in operator.calls if call.operand is not None]
@@ -109,7 +109,7 @@ def first_query(operator: ph.Operator) -> p.Query:
     match operator:
         case ph.SinkOp() | ph.AggregateOp() | ph.OverOp() | ph.TopOp() | ph.RowsToExchange():
             return operator.query
-        case ph.FilterOp() | ph.ProjectOp():
+        case ph.FilterOp() | ph.ProjectOp() | ph.UnnestOp():
             return first_query(operator.consumers[0])
         case ph.PartialsToExchange():
             raise AssertionError("partial aggregates are sent by their aggregation")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from headrace.sql.functions import scalars
-from headrace.sql.runtime import values
+from headrace.sql.runtime import json_access, nested, values
 
 _LOCAL = (
     *("row", "rows", "records", "task", "time", "newest", "key", "end", "acc", "partial", "error", "order"),
@@ -18,13 +18,15 @@ _LOCAL = (
 )
 _BOUND = (
     *("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null"),
-    *("bisect_left", "enter", "backwards"),
+    *("bisect_left", "enter", "backwards", "reduce", "zip_longest", "jsonable"),
 )
-_RESERVED = frozenset((*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(scalars)))
+_RESERVED = frozenset(
+    (*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(nested), *vars(json_access), *vars(scalars))
+)
 _NUMBERED = re.compile(
     "(wait|taken|trim|groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|"
     "closed|rank|top|entry|"
-    r"keys|values|times|headers|routes|literal|query|format|usable|like|conversion|out)_\d+"
+    r"keys|values|times|headers|routes|literal|query|format|usable|like|conversion|jsonable|out)_\d+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""
 

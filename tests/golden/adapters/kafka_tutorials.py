@@ -28,18 +28,21 @@ written, takes records up to a day late; so each of the eleven unordered records
 class KafkaTutorials:
     name = "kafka_tutorials"
     passing = frozenset(
-        (
-            *("aggregating-count", "aggregating-minmax", "aggregating-sum", "column-difference", "concatenation"),
-            *(
-                "count-messages",
-                "filtering",
-                "flatten-nested-data",
-                "ksql-nested-json",
-                "merging",
-                "splitting",
-                "tumbling-windows",
-            ),
-        )
+        """
+        aggregating-count
+        aggregating-minmax
+        aggregating-sum
+        column-difference
+        concatenation
+        count-messages
+        filtering
+        flatten-nested-data
+        ksql-heterogeneous-json
+        ksql-nested-json
+        merging
+        splitting
+        tumbling-windows
+        """.split()
     )
 
     def original(self, case: Case) -> str:
