@@ -23,26 +23,28 @@ _SET_EMIT = "SET 'emit' = 'changes';\n"
 _PARTITIONS = {"tumbling-windows": 11}
 """Source partitions other than the declared one, each with a watermark of its own. ksqlDB, where no grace period is
 written, takes records up to a day late; so each of the eleven unordered records is given its own partition."""
+_TEXT_OF_JSON = frozenset({"ksql-heterogeneous-json"})
+"""Cases with objects in VARCHAR columns: ksqlDB reads their text, and so it stands in the records here."""
 
 
 class KafkaTutorials:
     name = "kafka_tutorials"
     passing = frozenset(
-        """
-        aggregating-count
-        aggregating-minmax
-        aggregating-sum
-        column-difference
-        concatenation
-        count-messages
-        filtering
-        flatten-nested-data
-        ksql-heterogeneous-json
-        ksql-nested-json
-        merging
-        splitting
-        tumbling-windows
-        """.split()
+        (
+            "aggregating-count",
+            "aggregating-minmax",
+            "aggregating-sum",
+            "column-difference",
+            "concatenation",
+            "count-messages",
+            "filtering",
+            "flatten-nested-data",
+            "ksql-heterogeneous-json",
+            "ksql-nested-json",
+            "merging",
+            "splitting",
+            "tumbling-windows",
+        )
     )
 
     def original(self, case: Case) -> str:
@@ -68,6 +70,9 @@ class KafkaTutorials:
     def check(self, case: Case, app: App, layout: Layout) -> None:
         partitions = _PARTITIONS.get(case.id, 1)
         records = [{"timestamp": 0, **record, "key": _key_text(record.get("key"))} for record in case.data["inputs"]]
+        if case.id in _TEXT_OF_JSON:
+            for record in records:
+                record["value"] = {name: msgspec.json.encode(part).decode() for name, part in record["value"].items()}
         result = app.local(records=records, mode=layout.mode, partitions=partitions, parallelism=layout.parallelism)
         assert not result.dead_letters
         keys = {query.sink.topic: _key_names(query) for query in app.logical.queries}
