@@ -65,6 +65,12 @@ def _check_runnable(app: App, ending: Ending) -> None:
             "a bare SELECT writes to the terminal, which a running app has not",
             "name its sink: CREATE STREAM … AS SELECT …; `headrace local` runs it as it is",
         )
+    if app.logical.inserts:
+        place = app.line_of(app.logical.inserts[0].span)
+        raise InputError(
+            f"{place}: INSERT INTO … VALUES would write its records again at every start",
+            "write them once with `headrace produce`, or test the app with them: `headrace test`, `headrace local`",
+        )
     for query in app.logical.queries:
         if ending is not Ending.WHEN_DONE and any(map(_waits_for_the_end, walk(query.node))):
             raise InputError(

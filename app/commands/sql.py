@@ -65,6 +65,8 @@ def check(context: typer.Context, sql: SqlFile, app: AppOption = None) -> None:
     for query in loaded.logical.queries:
         source = _source_name(query.node)
         sys.stdout.write(f"  {query.name}: {source} → {query.sink.kind.lower()} {query.sink.topic}\n")
+    for insert in loaded.logical.inserts:
+        sys.stdout.write(f"  {loaded.line_of(insert.span)}: inserts {len(insert.records)} into {insert.source.name}\n")
     if loaded.logical.explained:
         sys.stdout.write("\n" + loaded.explain(ExplainStage.LOGICAL))
 
