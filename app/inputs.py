@@ -22,6 +22,16 @@ from headrace.sql.types import Kind
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
+def read_text(path: Path) -> str:
+    """The text of a file; InputError where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
+
+
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
     """A record on its way into a topic; `partition` None: where the default partitioner puts its key."""

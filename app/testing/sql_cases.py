@@ -10,9 +10,8 @@ from pathlib import Path
 from headrace.agents.task import TaskStopped
 from headrace.app.application import App
 from headrace.app.errors import InputError
-from headrace.app.inputs import records_of_insert
+from headrace.app.inputs import read_text, records_of_insert
 from headrace.app.local import LocalCluster
-from headrace.app.running import read_sql
 from headrace.app.testing.assertions import Assertions
 from headrace.app.testing.cases import Case, RefusedError, UnmetError, check_in_modes
 from headrace.app.testing.sql_text import CaseText, blanked
@@ -38,7 +37,7 @@ class _Section:
 
 def load_sql(path: Path, defaults: Mapping[str, str]) -> list[Case]:
     """A case for each `--@test:`; what stands before the first is part of all. InputError for a wrong directive."""
-    text = read_sql(path)
+    text = read_text(path)
     sections = list(_sections(path, text))
     if not sections:
         return [_case(path, text, _Section(path.name.partition(".")[0], 1, 0), defaults)]

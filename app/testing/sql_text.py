@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headrace.app.running import read_sql
+from headrace.app.inputs import read_text
 from headrace.app.testing.cases import RefusedError
 from headrace.sql import syntax
 from headrace.sql.errors import Problem, Span, SqlError, render_problem
@@ -59,7 +59,7 @@ class CaseText:
             if not path.is_file():
                 raise self.refused([Problem(f"there is no file `{path}`", script.file.span)])
             add(str(file), own, done, script.span.start)
-            content = read_sql(path)
+            content = read_text(path)
             content += "" if content.rstrip().endswith(";") else "\n;"
             add(str(path), content, 0, len(content))
             done = script.span.end

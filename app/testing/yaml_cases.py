@@ -10,9 +10,8 @@ from typing import Any
 from headrace.agents.task import TaskStopped
 from headrace.app.application import App
 from headrace.app.errors import InputError
-from headrace.app.inputs import Line, records_of_rows
+from headrace.app.inputs import Line, read_text, records_of_rows
 from headrace.app.local import LocalResult
-from headrace.app.running import read_sql
 from headrace.app.testing.cases import Case, RefusedError, UnmetError, check_in_modes
 from headrace.app.testing.compare import shown
 from headrace.app.testing.expected import check_counts, check_final, check_letters, check_records, expected_record
@@ -48,7 +47,7 @@ def load_yaml(path: Path, defaults: Mapping[str, str]) -> list[Case]:
         sql_path = path.parent / file.app
         if not sql_path.is_file():
             raise InputError(f"{text.place(('app',))}: there is no file `{sql_path}`")
-        tests = _Tests(text, file, read_sql(sql_path), str(sql_path), sql_path.stem, defaults)
+        tests = _Tests(text, file, read_text(sql_path), str(sql_path), sql_path.stem, defaults)
     else:
         name = path.name.partition(".")[0]
         tests = _Tests(text, file, file.sql or "", f"{path} (sql)", name, defaults)

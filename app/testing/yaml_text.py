@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from headrace.app.errors import InputError
-from headrace.app.running import read_sql
+from headrace.app.inputs import read_text
 
 _NULL, _BOOL, _INT, _FLOAT, _STR = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))
 
@@ -38,7 +38,7 @@ class YamlText:
         """InputError, with the line, where it is no YAML of plain values."""
         self.file = str(path)
         try:
-            self._root = yaml.compose(read_sql(path), Loader=_CoreLoader)
+            self._root = yaml.compose(read_text(path), Loader=_CoreLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = f":{mark.line + 1}" if mark is not None else ""
