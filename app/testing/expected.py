@@ -16,7 +16,7 @@ from headrace.app.testing.compare import (
     letter_text,
     shown,
 )
-from headrace.app.testing.schema import Entry, Letter, Numbers, is_envelope
+from headrace.app.testing.schema import Entry, Letter, Numbers, record_of
 from headrace.app.testing.sinks import SinkView
 from headrace.sql.errors import did_you_mean
 
@@ -29,7 +29,7 @@ def expected_record(view: SinkView, entry: Entry, place: str) -> ExpectedRecord:
 
     InputError for a name that is none of its columns.
     """
-    record = dict(entry) if is_envelope(entry) else {"value": entry}
+    record = dict(record_of(entry, place))
     if record["value"] is not None:
         record["value"] = _row(view, record["value"], place)
     return record

@@ -15,12 +15,6 @@ from headrace.sql.physical import Mode
 
 Entry = dict[str, Any]
 """A record: its row, or an envelope."""
-_ENVELOPE = frozenset(("key", "value", "timestamp", "partition", "headers"))
-
-
-def is_envelope(entry: Entry) -> bool:
-    """Whether an entry is a whole record: its `value` is a row (or null), and it has nothing but parts of a record."""
-    return "value" in entry and entry.keys() <= _ENVELOPE and isinstance(entry["value"], Mapping | None)
 
 
 class _Strict(BaseModel):
@@ -33,6 +27,39 @@ class Running(_Strict):
     settings: dict[str, str | int] | None = None
     partitions: int | None = Field(default=None, ge=1, le=1000)
     modes: list[Literal["single", "partitioned"]] | None = Field(default=None, min_length=1)
+
+
+class Envelope(_Strict):
+    """A whole record."""
+
+    key: Any = None
+    value: Entry | None
+    timestamp: int | None = Field(default=None, ge=0)
+    partition: int | None = Field(default=None, ge=0)
+    headers: dict[str, str] | None = None
+
+
+class TopicEnvelope(Envelope):
+    """A record of `records`, which says where it goes."""
+
+    topic: str | None = None
+    """The topic or the source; may be left out where the app reads but one."""
+
+
+def record_of(entry: Entry, place: str) -> Entry:
+    """An entry as a record: a whole one as it is, else its row as the `value`.
+
+    Whole is what has a row (or null) as its `value`, and nothing but parts of a record. InputError for a wrong part.
+    """
+    whole = "value" in entry and entry.keys() <= Envelope.model_fields.keys()
+    if not whole or not isinstance(entry["value"], Mapping | None):
+        return {"value": entry}
+    try:
+        Envelope.model_validate(entry)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InputError(f"{place}: `{_dotted(wrong['loc'])}` {_words(wrong)}") from None
+    return entry
 
 
 class Letter(_Strict):
@@ -59,7 +86,7 @@ class CaseSchema(Running):
 
     name: str = Field(min_length=1)
     inputs: dict[str, list[Entry]] = {}
-    records: list[Entry] = []
+    records: list[TopicEnvelope] = []
     expect: dict[str, list[Entry]] = {}
     final: dict[str, list[Entry]] = {}
     dead_letters: list[Letter] = []
@@ -107,8 +134,7 @@ def _problems(errors: Sequence[ErrorDetails], text: YamlText) -> Iterator[str]:
             case "missing":
                 yield f"{place}: `{name}` is missing"
             case _:
-                message = error["msg"].replace("Input should be", "should be").replace("dictionary", "mapping")
-                yield f"{place}: `{_dotted(path)}` {message[0].lower()}{message[1:]}"
+                yield f"{place}: `{_dotted(path)}` {_words(error)}"
 
 
 def _model_at(path: Sequence[str | int]) -> type[BaseModel]:
@@ -116,11 +142,19 @@ def _model_at(path: Sequence[str | int]) -> type[BaseModel]:
     match path:
         case ("tests", _, "dead_letters", _, _):
             return Letter
+        case ("tests", _, "records", _, _):
+            return TopicEnvelope
         case ("tests", _, "counts", _):
             return Numbers
         case ("tests", _, _):
             return CaseSchema
     return FileSchema
+
+
+def _words(error: ErrorDetails) -> str:
+    """pydantic's words for a wrong value, behind its name."""
+    message = error["msg"].replace("Input should be", "should be").replace("dictionary", "mapping")
+    return f"{message[0].lower()}{message[1:]}"
 
 
 def _dotted(path: Sequence[str | int]) -> str:

@@ -15,7 +15,7 @@ from headrace.app.local import LocalResult
 from headrace.app.testing.cases import Case, RefusedError, UnmetError, check_in_modes
 from headrace.app.testing.compare import shown
 from headrace.app.testing.expected import check_counts, check_final, check_letters, check_records, expected_record
-from headrace.app.testing.schema import CaseSchema, Entry, FileSchema, is_envelope, modes_of, read_schema
+from headrace.app.testing.schema import CaseSchema, Entry, FileSchema, modes_of, read_schema, record_of
 from headrace.app.testing.sinks import no_such_sink, sinks_of
 from headrace.app.testing.yaml_text import YamlText
 from headrace.sql import options as o
@@ -146,12 +146,12 @@ def _records(text: YamlText, app: App, test: CaseSchema, path: tuple[str | int, 
             raise InputError(f"{text.place(place)}: `{name}` is no stream that a query of the app reads", hint)
         for index, entry in enumerate(entries):
             yield _record(source, entry, text.place((*place, index)))
-    for index, entry in enumerate(test.records):
-        yield {**entry, "_origin": text.place((*path, "records", index))}
+    for index, record in enumerate(test.records):
+        yield {**record.model_dump(exclude_unset=True), "_origin": text.place((*path, "records", index))}
 
 
 def _record(source: Source, entry: Entry, place: str) -> dict[str, Any]:
-    envelope = entry if is_envelope(entry) else {"value": entry}
+    envelope = record_of(entry, place)
     value = envelope["value"]
     key: object = None
     if value is not None:

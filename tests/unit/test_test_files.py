@@ -145,6 +145,10 @@ SLIPS = {
         "    inputs:\n      trades:\n        - {symbol: a}\n        - {symbl: a}\n    counts: {}\n",
         "t.yaml:7: `trades` has no column `symbl`\n    hint: did you mean `symbol`?",
     ),
+    "a part of a record": (
+        "    inputs:\n      trades:\n        - {value: {symbol: a}, timestamp: x}\n    counts: {}\n",
+        "t.yaml:6: `timestamp` should be a valid integer",
+    ),
     "a setting": ("    settings: {lat: drop}\n    counts: {}\n", "t.yaml:4: unknown setting `lat`"),
     "the value of a setting": (
         "    settings: {late: maybe}\n    counts: {}\n",
@@ -184,6 +188,14 @@ WRONG_FILES = {
     "unknown name of a dead letter": (
         "app: trades.sql\ntests:\n  - name: it\n    dead_letters:\n      - {clas: type}\n",
         "t.yaml:5: unknown name `clas`; did you mean `class`?",
+    ),
+    "unknown name of a record": (
+        "app: trades.sql\ntests:\n  - name: it\n    records:\n      - {value: {}, tpic: t}\n    counts: {}\n",
+        "t.yaml:5: unknown name `tpic`; did you mean `topic`?",
+    ),
+    "a wrong part of a record": (
+        "app: trades.sql\ntests:\n  - name: it\n    records:\n      - {value: {}, headers: [a]}\n    counts: {}\n",
+        "t.yaml:5: `tests.0.records.0.headers` should be a valid mapping",
     ),
     "name missing": ("app: trades.sql\ntests:\n  - counts: {}\n", "t.yaml:3: `name` is missing"),
     "another type": (
