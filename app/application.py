@@ -9,7 +9,7 @@ from headrace.agents.topology import Topology, build_topology, source_topics
 from headrace.app.errors import InputError
 from headrace.sql.binder import bind
 from headrace.sql.engine import CompiledStage
-from headrace.sql.errors import SqlError
+from headrace.sql.errors import Span, SqlError
 from headrace.sql.explain import ExplainStage, explain_logical, explain_physical
 from headrace.sql.parser import parse
 from headrace.sql.physical import Mode, PhysicalPlan
@@ -35,6 +35,7 @@ class App:
         self, sql_text: str, name: str = "app", *, settings: Mapping[str, str] | None = None, file: str = "<sql>"
     ) -> None:
         self.name = name
+        self._place = (sql_text, file)
         try:
             self.logical: LogicalPlan = rewrite(bind(parse(sql_text), settings))
         except SqlError as error:
@@ -46,6 +47,11 @@ class App:
     def settings(self) -> dict[str, str]:
         """What SET changed in the text."""
         return dict(self.logical.settings)
+
+    def line_of(self, span: Span) -> str:
+        """File and line where a part of the text begins."""
+        text, file = self._place
+        return f"{file}:{text.count(chr(10), 0, span.start) + 1}"
 
     def plan(self, mode: Mode) -> PhysicalPlan:
         if mode not in self._plans:
@@ -115,8 +121,9 @@ class App:
         """Run the app on finite data, to its end, without Kafka: the same tasks, the same code, the same bytes.
 
         `inputs` maps a stream to its rows (dicts, or a DataFrame); `records` are envelopes (`topic`, `key`, `value`,
-        `timestamp` in ms, `partition`, `headers`) in the order in which they happened. `partitions` is the layout of
-        the sources; by default as declared, else 4. Raises InputError for a name that is no source of the app.
+        `timestamp` in ms, `partition`, `headers`) in the order in which they happened. Before them come the records of
+        INSERT INTO … VALUES in the text. `partitions` is the layout of the sources; by default as declared, else 4.
+        Raises InputError for a name that is no source of the app.
         """
         from headrace.app.local import run_local
 

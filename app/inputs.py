@@ -6,19 +6,30 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headrace.app.errors import InputError, UsageError
-from headrace.sql.plan import Source
+from headrace.sql.errors import Span
+from headrace.sql.plan import Insert, Source
 from headrace.sql.runtime.records import Headers
 from headrace.sql.types import Kind
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; InputError where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,14 @@ def _key_bytes(key: Any) -> bytes | None:
     if key is None or isinstance(key, bytes):
         return key
     return key.encode() if isinstance(key, str) else _encode(key)
+
+
+def records_of_insert(insert: Insert, line_of: Callable[[Span], str]) -> Iterator[SourceRecord]:
+    """The records that an INSERT INTO … VALUES writes out."""
+    for record in insert.records:
+        line = Line(record.value, line_of(record.span))
+        for written in records_of_rows(insert.source, [line]):
+            yield replace(written, timestamp=record.timestamp)
 
 
 @dataclass(frozen=True, slots=True)

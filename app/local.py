@@ -16,7 +16,7 @@ from headrace.agents.task import Task, TaskFactory, TaskSettings, TaskStopped
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, Topology
 from headrace.app.application import DEFAULT_PARTITIONS
 from headrace.app.errors import InputError
-from headrace.app.inputs import SourceRecord, records_of_envelopes, records_of_rows
+from headrace.app.inputs import SourceRecord, records_of_envelopes, records_of_insert, records_of_rows
 from headrace.app.keys import KeyReader
 from headrace.sql.physical import Mode, SourceInput
 from headrace.sql.runtime.records import Headers, MemoryBatch, Output, Position, TopicPartition
@@ -116,6 +116,9 @@ def run_local(
         if source is None:
             raise InputError(f"`{name}` is no stream that a query of the app reads", f"known: {', '.join(sources)}")
         feeds.append(records_of_rows(source, rows))
+    for insert in app.logical.inserts:
+        if insert.source.name.lower() in sources:  # else only EXPLAIN or an unused view reads it
+            cluster.feed_in_order(records_of_insert(insert, app.line_of))
     for feed in feeds:
         cluster.feed(feed)
     topics = {source.topic for source in sources.values()}

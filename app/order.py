@@ -57,12 +57,16 @@ class WorkerOrder:
 
 def open_app(sql_text: str, file: str, name: str, settings: Settings) -> App:
     """The app under the settings that were given from outside; what SET and WITH say comes before them."""
-    given = {
+    return App(sql_text, name, settings=query_settings(settings), file=file)
+
+
+def query_settings(settings: Settings) -> dict[str, str]:
+    """Those of the settings given from outside that queries have, as SET takes them."""
+    return {
         setting: _as_sql(getattr(settings, setting))
         for setting in QUERY_SETTINGS
         if setting in settings.model_fields_set
     }
-    return App(sql_text, name, settings=given, file=file)
 
 
 def worker_config(app: App, order: WorkerOrder) -> WorkerConfig:

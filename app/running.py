@@ -11,6 +11,7 @@ from headrace.agents.topics import Cluster, ensure_topics
 from headrace.agents.topology import Topology, repartition_topics
 from headrace.app.application import App
 from headrace.app.errors import InputError, OutsideError
+from headrace.app.inputs import read_text
 from headrace.app.order import WorkerOrder, open_app, worker_config
 from headrace.app.run_progress import shown_progress
 from headrace.app.settings import Settings
@@ -23,22 +24,12 @@ from headrace.sql.syntax import Emit
 WORKER_COMMAND = (sys.executable, "-m", "headrace.app.worker")
 
 
-def read_sql(path: Path) -> str:
-    """The text of an SQL file; InputError where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text") from error
-
-
 def run_app(path: Path, settings: Settings, ending: Ending) -> int:
     """Run an SQL file on Kafka until it is stopped, done or given up; the exit code.
 
     Raises SqlError for the text, KafkaFailure and OutsideError for the cluster and its topics.
     """
-    text, name = read_sql(path), settings.app or path.stem
+    text, name = read_text(path), settings.app or path.stem
     app = open_app(text, str(path), name, settings)
     _check_runnable(app, ending)
     order = WorkerOrder(text, str(path), name, settings, {}, None, slot=0)
@@ -64,6 +55,12 @@ def _check_runnable(app: App, ending: Ending) -> None:
         raise InputError(
             "a bare SELECT writes to the terminal, which a running app has not",
             "name its sink: CREATE STREAM … AS SELECT …; `headrace local` runs it as it is",
+        )
+    if app.logical.inserts:
+        place = app.line_of(app.logical.inserts[0].span)
+        raise InputError(
+            f"{place}: INSERT INTO … VALUES would write its records again at every start",
+            "write them once with `headrace produce`, or test the app with them: `headrace test`, `headrace local`",
         )
     for query in app.logical.queries:
         if ending is not Ending.WHEN_DONE and any(map(_waits_for_the_end, walk(query.node))):

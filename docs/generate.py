@@ -170,7 +170,6 @@ REFUSED = (
     ("a length of VARCHAR", "CREATE STREAM z (a VARCHAR(20))"),
     ("columns found by looking at the data", "CREATE STREAM z WITH (topic = 'z')"),
     ("Avro, Protobuf and other formats", "CREATE STREAM z (a INT) WITH (format = 'avro')"),
-    ("INSERT INTO … VALUES", "INSERT INTO s VALUES ('a', 1, TRUE, NULL)"),
     ("an INTERVAL as a column", "SELECT INTERVAL '1' DAY AS day FROM s"),
     ("CREATE OR REPLACE", "CREATE OR REPLACE STREAM z AS SELECT k FROM s"),
     ("IF NOT EXISTS", "CREATE STREAM IF NOT EXISTS z AS SELECT k FROM s"),

@@ -12,6 +12,7 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
+from headrace.sql.inserts import bind_insert
 from headrace.sql.operations import cast, coerce
 from headrace.sql.overs import check_limited, over_span
 from headrace.sql.relations import Relation, Relations, Rows, name_key, renamed
@@ -32,6 +33,7 @@ class Binder:
         self._queries: list[p.Query] = []
         self._explained: list[p.Query] = []
         self._views: list[tuple[str, p.Node]] = []
+        self._inserts: list[tuple[s.InsertValues, p.Insert]] = []
 
     def bind(self, statements: tuple[s.Statement, ...]) -> p.LogicalPlan:
         """The logical plan; SqlError with every statement's problems."""
@@ -42,9 +44,16 @@ class Binder:
             except SqlError as error:
                 problems.extend(error.problems)
         problems.extend(self._unused_options())
+        problems.extend(self._unread_inserts())
         if problems:
             raise SqlError(problems)
-        return p.LogicalPlan(tuple(self._queries), tuple(self._explained), tuple(self._views), tuple(self._set.items()))
+        return p.LogicalPlan(
+            tuple(self._queries),
+            tuple(self._explained),
+            tuple(self._views),
+            tuple(self._set.items()),
+            tuple(insert for _, insert in self._inserts),
+        )
 
     def _bind_statement(self, statement: s.Statement) -> None:
         match statement:
@@ -56,6 +65,8 @@ class Binder:
                 self._create_view(statement)
             case s.InsertInto():
                 self._insert_into(statement)
+            case s.InsertValues():
+                self._insert_values(statement)
             case s.Query():
                 node = self._bound(statement.query, self._settings).node
                 sink = _terminal(node, statement.query)
@@ -66,6 +77,10 @@ class Binder:
                 node = self._bound(statement.query, self._settings).node
                 sink = _terminal(node, statement.query)
                 self._explained.append(_query(RESULT, node, sink, self._settings))
+            case s.AssertValues() | s.AssertTombstones() | s.AssertRelation():
+                raise sql_error("ASSERT is for `headrace test`", statement.span)
+            case s.RunScript():
+                raise sql_error("RUN SCRIPT is for `headrace test`", statement.span)
 
     def _unused_options(self) -> Iterator[Problem]:
         """Options for writing on declarations that no query writes: they would do nothing."""
@@ -168,9 +183,7 @@ class Binder:
         self._relations[key] = Relation(name, s.RelationKind.STREAM, None, rows.node, None, rows.quoted)
 
     def _insert_into(self, statement: s.InsertInto) -> None:
-        target = self._relations.find(statement.target)
-        if target.is_view:
-            raise sql_error(f"`{target.name}` is a view: nothing can be written into it", statement.target.span)
+        target = self._relations.find_writable(statement.target)
         if self._relations.is_read(statement.target):
             raise sql_error(
                 f"`{target.name}` is read by a query above", statement.target.span, "write it before it is read"
@@ -208,6 +221,23 @@ class Binder:
         self._add_query(target.name, node, sink, settings)
         reader = node if target.sink is None else None
         self._relations[name_key(statement.target)] = replace(target, node=reader, sink=sink)
+
+    def _insert_values(self, statement: s.InsertValues) -> None:
+        target = self._relations.find_writable(statement.target)
+        if target.declared is None or target.sink is not None:
+            raise sql_error(
+                f"`{target.name}` is written by a query: INSERT INTO … VALUES is for declared sources",
+                statement.target.span,
+            )
+        if not isinstance(target.node, p.Scan):
+            raise sql_error("reading a table with a primary key is not supported yet", statement.target.span)
+        self._inserts.append((statement, bind_insert(statement, target.node.source)))
+
+    def _unread_inserts(self) -> Iterator[Problem]:
+        """Rows for a relation that no query reads: they would do nothing."""
+        for statement, _ in self._inserts:
+            if not self._relations.is_read(statement.target):
+                yield Problem(f"no query reads `{statement.target.text}`", statement.target.span)
 
     def _bound(self, select: s.Select, settings: Mapping[str, str]) -> Rows:
         rows = self._relations.bind(select, settings)

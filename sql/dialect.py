@@ -160,6 +160,10 @@ class HeadraceParser(Parser):
             statement = self._parse_insert_into(first)
         elif self._match(TokenType.SET):
             statement = syntax.SetOption(self._parse_option(), self._span_from(first))
+        elif self._match_text_seq("ASSERT"):
+            statement = self._parse_assert(first)
+        elif self._match_text_seq("RUN"):
+            statement = self._parse_run_script(first)
         elif self._match_text_seq("EXPLAIN"):
             statement = syntax.Explain(self._parse_query(), self._span_from(first))
         elif self._curr.token_type in (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN):
@@ -293,15 +297,68 @@ class HeadraceParser(Parser):
             raise sql_error("a source has one WATERMARK", span)
         return syntax.WatermarkDefinition(column, delay_ms, span)
 
-    def _parse_insert_into(self, first: Token) -> syntax.InsertInto:
+    def _parse_insert_into(self, first: Token) -> syntax.InsertInto | syntax.InsertValues:
         if not self._match(TokenType.INTO):
             self.raise_error("expected INTO")
         target = self._identifier("the name of a stream or table")
         names = self._parse_names() if self._match(TokenType.L_PAREN, advance=False) else None
-        if self._curr.token_type is TokenType.VALUES:
-            raise sql_error("INSERT INTO … VALUES is not supported yet", token_span(self._curr))
+        columns = None if names is None else tuple(names)
+        if self._match(TokenType.VALUES):
+            rows = self._parse_values_rows()
+            return syntax.InsertValues(target, columns, rows, self._span_from(first))
         query = self._parse_query()
-        return syntax.InsertInto(target, None if names is None else tuple(names), query, self._span_from(first))
+        return syntax.InsertInto(target, columns, query, self._span_from(first))
+
+    def _parse_values_rows(self) -> tuple[syntax.ValuesRow, ...]:
+        rows = [self._parse_values_row()]
+        while self._match(TokenType.COMMA):
+            rows.append(self._parse_values_row())
+        return tuple(rows)
+
+    def _parse_values_row(self) -> syntax.ValuesRow:
+        first = self._curr or self._prev
+        self._expect(TokenType.L_PAREN, "`(` and the values of a row")
+        values: list[syntax.Expression] = []
+        while True:
+            start = self._curr or self._prev
+            values.append(tree.convert_expression(self._parse_disjunction(), token_span(start)))
+            if not self._match(TokenType.COMMA):
+                break
+        self._expect(TokenType.R_PAREN, "`,` or `)`")
+        return syntax.ValuesRow(tuple(values), self._span_from(first))
+
+    # What only `headrace test` runs
+
+    def _parse_assert(self, first: Token) -> syntax.Assertion:
+        """ksqlDB's ASSERT [NULL] VALUES, ASSERT STREAM and ASSERT TABLE."""
+        word = self._curr.text.upper() if self._curr else ""
+        if word in ("STREAM", "TABLE"):
+            wanted = self._parse_create_relation(first)
+            if not isinstance(wanted, syntax.CreateRelation):
+                raise sql_error("ASSERT takes columns and options, no query", wanted.query.span)
+            return syntax.AssertRelation(wanted, self._span_from(first))
+        is_tombstone = self._match(TokenType.NULL)
+        if not self._match(TokenType.VALUES):
+            raise self._expected("VALUES, NULL VALUES, STREAM or TABLE after ASSERT")
+        target = self._identifier("the name of a stream or table")
+        names = self._parse_names() if self._match(TokenType.L_PAREN, advance=False) else None
+        columns = None if names is None else tuple(names)
+        if is_tombstone:
+            if not self._match_text_seq("KEY"):
+                raise self._expected("KEY and the key of the deleted row")
+            rows = self._parse_values_rows()
+            return syntax.AssertTombstones(target, columns, rows, self._span_from(first))
+        if not self._match(TokenType.VALUES):
+            raise self._expected("VALUES and the expected rows")
+        rows = self._parse_values_rows()
+        return syntax.AssertValues(target, columns, rows, self._span_from(first))
+
+    def _parse_run_script(self, first: Token) -> syntax.RunScript:
+        if not self._match_text_seq("SCRIPT"):
+            raise self._expected("SCRIPT and the name of a file")
+        name = self._curr
+        self._expect(TokenType.STRING, "the name of a file, in quotes")
+        return syntax.RunScript(syntax.StringLiteral(name.text, token_span(name)), self._span_from(first))
 
     def _parse_options(self) -> tuple[syntax.Option, ...]:
         self._expect(TokenType.L_PAREN, "`(`")

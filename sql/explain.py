@@ -154,6 +154,11 @@ def explain_logical(plan: p.LogicalPlan) -> str:
         _logical(query.node, 1, lines, names, top=True)
         names.setdefault(id(query.node), query.name)
         lines.append("")
+    for insert in plan.inserts:
+        lines.append(f"Insert into {insert.source.name}")
+        lines.extend(f"  {record.value.decode()} at {record.timestamp}" for record in insert.records)
+    if plan.inserts:
+        lines.append("")
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headrace.sql.errors import Span
 from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall
 from headrace.sql.syntax import Emit, RelationKind
 from headrace.sql.types import BIGINT, TIMESTAMP, Type, element_of
@@ -358,6 +359,24 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class InsertedRecord:
+    """A record of a source, as INSERT INTO … VALUES has it: a JSON object, and the time of the record."""
+
+    value: bytes
+    timestamp: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """An INSERT INTO … VALUES."""
+
+    source: Source
+    records: tuple[InsertedRecord, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class LogicalPlan:
     """All queries of an app, in the order of the text."""
 
@@ -368,3 +387,5 @@ class LogicalPlan:
     """Names of rows without a sink."""
     settings: tuple[tuple[str, str], ...]
     """What SET changed."""
+    inserts: tuple[Insert, ...] = ()
+    """Records that are part of the text, in its order: for finite runs."""

@@ -83,6 +83,13 @@ class Relations:
             raise sql_error(f"stream or table `{name.text}` does not exist", name.span, hint)
         return found
 
+    def find_writable(self, name: s.Identifier) -> Relation:
+        """The relation of a name that rows can be written into."""
+        found = self.find(name)
+        if found.is_view:
+            raise sql_error(f"`{found.name}` is a view: nothing can be written into it", name.span)
+        return found
+
     def is_read(self, name: s.Identifier) -> bool:
         """Whether a query reads it."""
         return name_key(name) in self._read

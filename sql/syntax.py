@@ -452,6 +452,60 @@ class InsertInto:
 
 
 @dataclass(frozen=True, slots=True)
+class ValuesRow:
+    """One row of VALUES."""
+
+    values: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class InsertValues:
+    """Records of a source, written out."""
+
+    target: Identifier
+    columns: tuple[Identifier, ...] | None
+    rows: tuple[ValuesRow, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class AssertValues:
+    """The next records of a sink, for `headrace test`."""
+
+    target: Identifier
+    columns: tuple[Identifier, ...] | None
+    rows: tuple[ValuesRow, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class AssertTombstones:
+    """The next records of a sink, which are tombstones: `ASSERT NULL VALUES name (key columns) KEY (…)`."""
+
+    target: Identifier
+    columns: tuple[Identifier, ...] | None
+    rows: tuple[ValuesRow, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class AssertRelation:
+    """What a stream or table is like: `ASSERT STREAM name (columns) WITH (…)`."""
+
+    wanted: CreateRelation
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class RunScript:
+    """`RUN SCRIPT 'file'`: the statements of another file, for `headrace test`."""
+
+    file: StringLiteral
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A bare SELECT: its sink is the terminal."""
 
@@ -471,4 +525,16 @@ class Explain:
     span: Span
 
 
-Statement = CreateRelation | CreateAs | CreateView | InsertInto | Query | SetOption | Explain
+Assertion = AssertValues | AssertTombstones | AssertRelation
+Statement = (
+    CreateRelation
+    | CreateAs
+    | CreateView
+    | InsertInto
+    | InsertValues
+    | Query
+    | SetOption
+    | Explain
+    | Assertion
+    | RunScript
+)

@@ -48,10 +48,10 @@ def register(cli: typer.Typer) -> None:
 
 def load_app(path: Path, settings: Settings) -> App:
     """The app of an SQL file under settings. InputError where the file cannot be read, SqlError for its text."""
+    from headrace.app.inputs import read_text
     from headrace.app.order import open_app
-    from headrace.app.running import read_sql
 
-    return open_app(read_sql(path), str(path), settings.app or path.stem, settings)
+    return open_app(read_text(path), str(path), settings.app or path.stem, settings)
 
 
 def check(context: typer.Context, sql: SqlFile, app: AppOption = None) -> None:
@@ -65,6 +65,8 @@ def check(context: typer.Context, sql: SqlFile, app: AppOption = None) -> None:
     for query in loaded.logical.queries:
         source = _source_name(query.node)
         sys.stdout.write(f"  {query.name}: {source} → {query.sink.kind.lower()} {query.sink.topic}\n")
+    for insert in loaded.logical.inserts:
+        sys.stdout.write(f"  {loaded.line_of(insert.span)}: inserts {len(insert.records)} into {insert.source.name}\n")
     if loaded.logical.explained:
         sys.stdout.write("\n" + loaded.explain(ExplainStage.LOGICAL))
 
