@@ -206,7 +206,7 @@ def _csv_value(text: str | None, kind: Kind | None) -> Any:
     if kind is Kind.BOOLEAN and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if kind in (Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL) or (
-        kind is Kind.TIMESTAMP and text.lstrip("-").isdigit()
+        kind in (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ) and text.lstrip("-").isdigit()
     ):
         try:
             msgspec.json.decode(text)

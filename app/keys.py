@@ -9,7 +9,10 @@ import msgspec
 from headrace.sql.plan import Query, key_parts, scan_of
 from headrace.sql.types import Kind, Type
 
-_NUMBERS = (Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL, Kind.TIMESTAMP, Kind.BOOLEAN)
+_NUMBERS = (
+    *(Kind.INT, Kind.BIGINT, Kind.DOUBLE, Kind.DECIMAL, Kind.BOOLEAN),
+    *(Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ, Kind.INTERVAL),
+)
 
 
 class KeyReader:
@@ -30,7 +33,7 @@ class KeyReader:
         self._is_number = (
             len(types) == 1
             and types[0].kind in _NUMBERS
-            and not (types[0].kind is Kind.TIMESTAMP and formatted and parts is not None)
+            and not (types[0].kind in (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ) and formatted and parts is not None)
         )
 
     def read(self, key: bytes | None) -> Any:

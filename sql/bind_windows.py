@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
-
 from headrace.sql import syntax as s
 from headrace.sql import windows as w
-from headrace.sql.errors import did_you_mean, sql_error
+from headrace.sql.errors import RecordError, did_you_mean_zone, sql_error
+from headrace.sql.runtime.times import zone as find_zone
 
 MOST_WINDOWS = 1_000
 """In so many windows may one record be."""
@@ -55,9 +54,7 @@ def _daily(clause: s.WindowClause, zone: s.StringLiteral) -> w.Daily:
             "for example TUMBLE(time, INTERVAL '1' DAY, TIMEZONE 'Europe/Paris')",
         )
     try:
-        ZoneInfo(zone.value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = did_you_mean(zone.value, available_timezones())
-        shown = hint if hint and hint.startswith("did") else "for example 'Europe/Paris', 'UTC'"
-        raise sql_error(f"`{zone.value}` is not a time zone", zone.span, shown) from None
+        find_zone(zone.value)
+    except RecordError as error:
+        raise sql_error(str(error), zone.span, did_you_mean_zone(zone.value)) from None
     return w.Daily(clause.size_ms // _DAY_MS, zone.value, clause.grace_ms)

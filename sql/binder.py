@@ -16,7 +16,7 @@ from headrace.sql.inserts import bind_insert
 from headrace.sql.operations import cast, coerce
 from headrace.sql.overs import check_limited, over_span
 from headrace.sql.relations import Relation, Relations, Rows, name_key, renamed
-from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.runtime.time_format import form_of
 from headrace.sql.selects import groups_inside
 
 RESULT = "result"
@@ -327,11 +327,11 @@ def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
                 "declare it TIMESTAMP, or give timestamp_format",
             )
         try:
-            TimeFormat(text)
+            form_of(text)
         except RecordError as error:
             raise sql_error(str(error), options.entry("timestamp_format").value_span) from None
         return p.EventTime(column.name.text, delay_ms, text)
-    if column.type.kind not in (t.Kind.TIMESTAMP, t.Kind.BIGINT):
+    if column.type.kind not in (t.Kind.TIMESTAMP, t.Kind.TIMESTAMP_LTZ, t.Kind.BIGINT):
         raise sql_error(f"the event time `{column.name.text}` is {column.type}", name.span, "declare it TIMESTAMP")
     return p.EventTime(column.name.text, delay_ms, None)
 
@@ -349,7 +349,7 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
     text = options.text("timestamp_format")
     if text is not None:
         try:
-            TimeFormat(text)
+            form_of(text)
         except RecordError as error:
             raise sql_error(str(error), options.entry("timestamp_format").value_span) from None
     retention = options.text("retention")

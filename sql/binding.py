@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from headrace.sql import expressions as e
-from headrace.sql import lambdas, nesting
+from headrace.sql import lambdas, nesting, time_calls
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
@@ -195,6 +195,8 @@ class ExpressionBinder:
                 return e.Literal(None, t.NULL)
             case s.IntervalLiteral():
                 return e.Literal(node.milliseconds, t.INTERVAL)
+            case s.MonthsLiteral():
+                return e.Literal(node.months, t.MONTHS)
             case s.Unary(operator="NOT"):
                 return e.Not(self.bind_predicate(node.operand))
             case s.Unary():
@@ -326,8 +328,8 @@ class ExpressionBinder:
         if isinstance(node.operand, s.NumberLiteral):
             return number(s.NumberLiteral(f"-{node.operand.text}", node.span))
         operand = self.bind(node.operand)
-        if isinstance(operand, e.Literal) and operand.type == t.INTERVAL and isinstance(operand.value, int):
-            return e.Literal(-operand.value, t.INTERVAL)
+        if operand.type.kind in (t.Kind.INTERVAL, t.Kind.MONTHS):
+            return arithmetic("-", e.Literal(0, operand.type), operand, node.span)
         if not operand.type.is_numeric:
             raise sql_error(f"cannot negate {operand.type}", node.span)
         zeros: dict[t.Kind, e.LiteralValue] = {t.Kind.DOUBLE: -0.0, t.Kind.DECIMAL: Decimal(0)}
@@ -406,9 +408,11 @@ class ExpressionBinder:
             return self._bind_explode(node)
         if node.name in lambdas.FORMS:
             return lambdas.call(node, self._within)
+        if node.name in time_calls.NAMES:
+            return time_calls.rewritten(node, [self.bind(argument) for argument in node.arguments])
         function = scalars.BY_NAME.get(node.name)
         if function is None and node.name not in scalars.REWRITTEN:
-            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *lambdas.FORMS, *aggregates.BY_NAME)
+            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *lambdas.FORMS, *time_calls.NAMES, *aggregates.BY_NAME)
             near = near_name(node.name, known)
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         operands = [self.bind(argument) for argument in node.arguments]

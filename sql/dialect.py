@@ -17,18 +17,10 @@ from sqlglot.parser import SENTINEL_NONE, Parser
 from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer
 
-from headrace.sql import over_clauses, syntax, tree, types
+from headrace.sql import intervals, over_clauses, syntax, tree, types
 from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, OVER_ARG
 
-DURATION_UNITS_MS = {
-    **dict.fromkeys(("MS", "MILLISECOND", "MILLISECONDS"), 1),
-    **dict.fromkeys(("S", "SEC", "SECS", "SECOND", "SECONDS"), 1_000),
-    **dict.fromkeys(("M", "MIN", "MINS", "MINUTE", "MINUTES"), 60_000),
-    **dict.fromkeys(("H", "HOUR", "HOURS"), 3_600_000),
-    **dict.fromkeys(("D", "DAY", "DAYS"), 86_400_000),
-    **dict.fromkeys(("W", "WEEK", "WEEKS"), 604_800_000),
-}
 _EMIT = TokenType.CLUSTER_BY  # a token type this dialect has no other use for, spent on EMIT
 _PLAIN_WORDS = ("SESSION", "CLUSTER BY")  # keywords of sqlglot's that are none here
 _TUMBLING, _HOPPING, _SESSION = syntax.WindowKind.TUMBLING, syntax.WindowKind.HOPPING, syntax.WindowKind.SESSION
@@ -49,6 +41,8 @@ _WINDOW_EXAMPLES = {
     syntax.WindowKind.CUMULATING: "for example CUMULATE(time, INTERVAL '1' HOUR, INTERVAL '1' DAY): step, then size",
     _SESSION: "for example SESSION (5 MINUTES)",
 }
+_MOMENTS = ("CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "LOCALTIME")
+"""Functions that are called without parentheses."""
 _EMIT_WORDS = {
     "EMIT CHANGES": syntax.Emit.CHANGES,
     "EMIT FINAL": syntax.Emit.FINAL,
@@ -110,13 +104,15 @@ class HeadraceParser(Parser):
     LAMBDAS: ClassVar = {  # `->` is the way to a field
         TokenType.FARROW: lambda self, names: exp.Lambda(this=self._parse_disjunction(), expressions=names)
     }
-    NO_PAREN_FUNCTION_PARSERS: ClassVar = {"CASE": lambda self: self._parse_case()}
+    NO_PAREN_FUNCTION_PARSERS: ClassVar = {
+        "CASE": lambda self: self._parse_case(),
+        **dict.fromkeys(_MOMENTS, lambda self: self._parse_moment()),
+    }
     FUNCTION_PARSERS: ClassVar = {
-        **{
-            name: Parser.FUNCTION_PARSERS[name]
-            for name in ("CAST", "TRY_CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")
-        },
+        **{name: Parser.FUNCTION_PARSERS[name] for name in ("CAST", "TRY_CAST", "POSITION", "SUBSTRING", "TRIM")},
         **dict.fromkeys(_WINDOW_FUNCTIONS, lambda self: self._parse_window_call()),
+        "EXTRACT": lambda self: self._parse_extract_field(),
+        **dict.fromkeys(("FLOOR", "CEIL", "CEILING"), lambda self: self._parse_ceil_or_floor()),
     }
     QUERY_MODIFIER_PARSERS: ClassVar = {
         **Parser.QUERY_MODIFIER_PARSERS,
@@ -596,6 +592,85 @@ class HeadraceParser(Parser):
             return tuple(self._parse_names())
         return (self._identifier("a column name"),)
 
+    # Times
+
+    def _parse_moment(self) -> exp.Expr:
+        token = self._prev
+        if self._match(TokenType.L_PAREN):
+            self._expect(TokenType.R_PAREN, "`)`")
+        return _placed(exp.Anonymous(this=token.text, expressions=[]), token)
+
+    def _parse_extract_field(self) -> exp.Expr:
+        """`EXTRACT(field FROM time)`, behind its opening parenthesis."""
+        token, field = self._tokens[self._index - 2], self._curr
+        if not field or field.token_type in (TokenType.R_PAREN, TokenType.FROM):
+            self.raise_error("expected the field to extract")
+        self._advance()
+        if not self._match(TokenType.FROM):
+            self._expect(TokenType.COMMA, "FROM")
+        name = _placed(exp.Var(this=field.text), field)
+        return _placed(exp.Extract(this=name, expression=self._parse_bitwise()), token)
+
+    def _parse_ceil_or_floor(self) -> exp.Expr:
+        """`FLOOR(x)`, or Flink's `FLOOR(time TO unit)`, behind its opening parenthesis."""
+        token = self._tokens[self._index - 2]
+        arguments = self._parse_csv(self._parse_lambda)
+        name = token.text.upper()
+        if arguments and self._match_text_seq("TO"):
+            unit = exp.Literal.string(self._curr.text)
+            arguments.append(_placed(unit, self._curr))
+            self._advance()
+            name = f"TIME_{name.replace('CEILING', 'CEIL')}"
+        return _placed(exp.Anonymous(this=name, expressions=arguments), token)
+
+    def _parse_interval(
+        self,
+        require_interval: bool = True,  # noqa: ARG002, FBT001, FBT002 (sqlglot's signature)
+        parse_function_unit: bool = True,  # noqa: ARG002, FBT001, FBT002
+    ) -> Any:
+        """`INTERVAL '1' DAY`, `INTERVAL '1-3' YEAR TO MONTH`, `INTERVAL '1 day 2 hours'`, `INTERVAL n DAY`."""
+        index, first = self._index, self._curr
+        if not self._match(TokenType.INTERVAL):
+            return None
+        sign = "-" if self._match(TokenType.DASH) else ""
+        amount = self._curr
+        if self._match_set((TokenType.STRING, TokenType.NUMBER)):
+            units = self._parse_units()
+            if not units and amount.text.strip().isdigit() and self._curr.token_type is TokenType.VAR:
+                units = (self._curr.text,)  # refused, for it is no unit
+                self._advance()
+            literal = tree.interval(sign + amount.text.strip(), units, self._span_from(first))
+            return self._held_from(first, literal)
+        expression = self._parse_unary() if amount and not sign else None
+        units = self._parse_units() if expression is not None else ()
+        if expression is None or len(units) != 1:  # a column of that name
+            self._retreat(index)
+            return None
+        span = self._span_from(first)
+        return self._held_from(first, tree.multiple(tree.convert_expression(expression, span), units[0], span))
+
+    def _parse_units(self) -> tuple[str, ...]:
+        """`DAY`, or `DAY TO SECOND`, by the names of the units; nothing where no unit follows."""
+        token = self._curr
+        if not token or token.token_type in (TokenType.STRING, TokenType.NUMBER, TokenType.IDENTIFIER):
+            return ()
+        unit = intervals.unit_of(token.text)
+        if unit is None:
+            return ()
+        self._advance()
+        if not self._match_text_seq("TO"):
+            return (unit,)
+        last = intervals.unit_of(self._curr.text) if self._curr else None
+        if last is None:
+            raise self._expected("a unit of time")
+        self._advance()
+        return (unit, last)
+
+    def _held_from(self, first: Token, expression: syntax.Expression) -> exp.Expr:
+        node = tree.holder(expression)
+        node.meta.update(start=first.start, end=self._prev.end)
+        return node
+
     # Durations and small parts
 
     def _at_duration(self) -> bool:
@@ -610,15 +685,9 @@ class HeadraceParser(Parser):
         if amount.token_type not in (TokenType.STRING, TokenType.NUMBER):
             self.raise_error("expected a duration such as INTERVAL '1' MINUTE, 1 MINUTE or 1m")
         self._advance()
-        text = amount.text.strip()
-        if amount.token_type is TokenType.STRING and " " in text:
-            text, unit = text.split(None, 1)
-        elif self._curr and self._curr.text.upper() in DURATION_UNITS_MS:
-            unit = self._curr.text
-            self._advance()
-        else:
-            unit = ""
-        return sign * tree.duration_ms(text, unit, self._span_from(first))
+        units = self._parse_units()
+        span = self._span_from(first)
+        return sign * tree.duration(amount.text.strip(), units, span)
 
     def _identifier(self, what: str) -> syntax.Identifier:
         token = self._curr

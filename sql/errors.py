@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from zoneinfo import available_timezones
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ def render_problem(problem: Problem, text: str, file: str) -> str:
     width = max(1, min(problem.span.end, line_start + len(line)) - start)
     shown = line.replace("\t", " ")
     return f"{file}:{number}:{column}: error: {problem.message}\n  {shown}\n  {' ' * (column - 1)}{'^' * width}{hint}"
+
+
+def did_you_mean_zone(name: str) -> str:
+    """A hint that names a time zone."""
+    hint = did_you_mean(name, available_timezones())
+    return hint if hint and hint.startswith("did") else "for example 'Europe/Paris', 'UTC'"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

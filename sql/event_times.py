@@ -16,7 +16,7 @@ def time_columns(node: p.Node) -> frozenset[str]:
     match node:
         case p.Scan():
             name = node.source.event_time.column
-            ordered = (Kind.TIMESTAMP, Kind.BIGINT)
+            ordered = (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ, Kind.BIGINT)
             return frozenset(c.name for c in node.columns if c.name == name and c.type.kind in ordered)
         case p.Project():
             below = time_columns(node.input)

@@ -71,7 +71,9 @@ def show(expression: e.Expr) -> str:
 def _literal(literal: e.Literal) -> str:
     if literal.type.kind is Kind.INTERVAL:
         return f"INTERVAL '{literal.value}' MILLISECOND"
-    if literal.type.kind in (Kind.TIMESTAMP, Kind.DATE):
+    if literal.type.kind is Kind.MONTHS:
+        return f"INTERVAL '{literal.value}' MONTH"
+    if literal.type.kind in (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ, Kind.DATE, Kind.TIME):
         return f"{literal.type.kind} {literal.value}"
     return _value(literal.value)
 

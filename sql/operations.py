@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from headrace.sql import expressions as e
 from headrace.sql import syntax as s
 from headrace.sql import types as t
+from headrace.sql.codegen import time_arithmetic
 from headrace.sql.codegen.casts import converter, is_castable
-from headrace.sql.errors import RecordError, Span, sql_error
+from headrace.sql.errors import RecordError, Span, did_you_mean_zone, sql_error
 from headrace.sql.functions import scalars
 from headrace.sql.functions.registry import Parameter, ScalarFunction, Signature
 from headrace.sql.runtime import json_access, values
+from headrace.sql.runtime.times import zone
+
+_TIMES = (t.Kind.DATE, t.Kind.TIMESTAMP, t.Kind.TIMESTAMP_LTZ, t.Kind.TIME)
+
+_INTERVALS = {t.Kind.INTERVAL, t.Kind.MONTHS}
 
 
 def number(node: s.NumberLiteral) -> e.Expr:
@@ -44,7 +50,7 @@ def together(operands: Iterable[e.Expr], span: Span, verb: str) -> tuple[e.Expr,
     bound = list(operands)
     for index, operand in enumerate(bound):  # a text constant beside a time is a time
         if isinstance(operand, e.Literal) and operand.type == t.VARCHAR:
-            time = next((o.type for o in bound if o.type.kind in (t.Kind.DATE, t.Kind.TIMESTAMP)), None)
+            time = next((o.type for o in bound if o.type.kind in _TIMES), None)
             if time is not None:
                 bound[index] = cast(operand, time, span)
     common = t.NULL
@@ -87,11 +93,11 @@ def cast(operand: e.Expr, type_: t.Type, span: Span, *, on_error_null: bool = Fa
 
 def arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
     kinds = {left.type.kind, right.type.kind}
-    if operator == "||" or (operator == "+" and t.Kind.VARCHAR in kinds):
+    if operator == "||" or (operator == "+" and t.Kind.VARCHAR in kinds and not kinds & _INTERVALS):
         return _concatenation(operator, left, right, span)
     if kinds == {t.Kind.NULL}:
         return e.Literal(None, t.INT)
-    if t.Kind.INTERVAL in kinds:
+    if kinds & time_arithmetic.KINDS:
         return _time_arithmetic(operator, left, right, span)
     common = t.common_type(left.type, right.type)
     if common is None or not common.is_numeric:
@@ -148,14 +154,40 @@ def _concatenation(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.
 
 
 def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
-    if operator == "+" and left.type.kind is t.Kind.INTERVAL:
+    given = left.type, right.type
+    result = time_arithmetic.result_type(operator, left.type, right.type)
+    if result is None and operator in ("+", "*"):  # which take their operands in either order
         left, right = right, left
-    if operator in ("+", "-") and right.type.kind is t.Kind.INTERVAL:
-        if left.type.kind in (t.Kind.TIMESTAMP, t.Kind.DATE):
-            return e.Arithmetic(operator, cast(left, t.TIMESTAMP, span), right, t.TIMESTAMP)
-        if left.type.kind is t.Kind.NULL:
-            return e.Literal(None, t.TIMESTAMP)
-    raise sql_error(f"`{operator}` does not take {left.type} and {right.type}", span)
+        result = time_arithmetic.result_type(operator, left.type, right.type)
+    if result is None and t.Kind.NULL in (left.type.kind, right.type.kind):
+        known = right.type if left.type.kind is t.Kind.NULL else left.type
+        moved = operator in ("+", "-") and known.kind in _INTERVALS  # what NULL moves by an interval is a time
+        return e.Literal(None, t.TIMESTAMP if moved else known)
+    if result is None:
+        hint = None
+        if {type_.kind for type_ in given} == {t.Kind.INTERVAL, t.Kind.MONTHS}:
+            hint = "months have no fixed length: add one after the other"
+        raise sql_error(f"`{operator}` does not take {given[0]} and {given[1]}", span, hint)
+    if left.type.kind is t.Kind.DATE and result.kind is t.Kind.TIMESTAMP and right.type.kind is not t.Kind.TIME:
+        left = cast(left, t.TIMESTAMP, span)
+    if right.type.kind is t.Kind.DATE and left.type.kind is not t.Kind.DATE:
+        right = cast(right, t.TIMESTAMP, span)
+    if left.type.kind is t.Kind.DATE and right.type.kind in (t.Kind.TIMESTAMP, t.Kind.TIMESTAMP_LTZ):
+        left = cast(left, t.TIMESTAMP, span)
+    if right.type.kind is t.Kind.DECIMAL:
+        right = cast(right, t.DOUBLE, span)
+    if isinstance(left, e.Literal) and isinstance(right, e.Literal):
+        return _folded(operator, left, right, result, span)
+    return e.Arithmetic(operator, left, right, result)
+
+
+def _folded(operator: str, left: e.Literal, right: e.Literal, result: t.Type, span: Span) -> e.Expr:
+    if left.value is None or right.value is None:
+        return e.Literal(None, result)
+    try:
+        return e.Literal(time_arithmetic.calculator(operator, left.type, right.type)(left.value, right.value), result)
+    except RecordError as error:
+        raise sql_error(str(error), span) from None
 
 
 def rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
@@ -235,16 +267,19 @@ def call(function: ScalarFunction, operands: list[e.Expr], node: s.FunctionCall)
 
 
 def _check_prepared(signature: Signature, operands: tuple[e.Expr, ...], node: s.FunctionCall) -> None:
-    """Try a constant that is prepared; SqlError at its place where it is wrong."""
-    if signature.prepared is None:
-        return
-    index, prepare = signature.prepared
-    operand = operands[index]
-    if isinstance(operand, e.Literal) and isinstance(operand.value, str):
-        try:
-            prepare(operand.value)
-        except RecordError as error:
-            raise sql_error(str(error), node.arguments[index].span) from None
+    """Try constants that are prepared, or name a time zone; SqlError at the place of one that is wrong."""
+    checks: list[tuple[int, Callable[[str], object]]] = []
+    if signature.prepared is not None:
+        checks.append(signature.prepared)
+    checks += [(index, zone) for index, parameter in enumerate(signature.parameters) if parameter == "zone"]
+    for index, check in checks:
+        operand = operands[index]
+        if isinstance(operand, e.Literal) and isinstance(operand.value, str):
+            try:
+                check(operand.value)
+            except RecordError as error:
+                hint = did_you_mean_zone(operand.value) if check is zone else None
+                raise sql_error(str(error), node.arguments[index].span, hint) from None
 
 
 def _result_type(signature: Signature, operands: tuple[e.Expr, ...]) -> t.Type | None:
@@ -297,6 +332,8 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
             return operand if operand.type.is_numeric else None
         case "integer":
             return operand if operand.type.is_integer else None
+        case "zone":
+            return coerce(operand, t.VARCHAR, span) if kind in (t.Kind.VARCHAR, t.Kind.NULL) else None
         case "decimal" | "array" | "map" | "struct":
             return operand if kind is t.Kind[parameter.upper()] else None
         case t.Type():
@@ -308,6 +345,8 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
                 return coerce(operand, parameter, span)
             if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.DATE:
                 return cast(operand, parameter, span)
+            if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.TIMESTAMP_LTZ:
+                return operand
             if parameter.kind is t.Kind.VARCHAR and kind is t.Kind.JSON:
                 return operand
             if parameter.kind is t.Kind.ARRAY and kind is t.Kind.ARRAY and is_castable(operand.type, parameter):

@@ -72,6 +72,14 @@ class IntervalLiteral:
 
 
 @dataclass(frozen=True, slots=True)
+class MonthsLiteral:
+    """An INTERVAL of months and years."""
+
+    months: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Unary:
     """`NOT x`, `-x`."""
 
@@ -293,6 +301,7 @@ Expression = (
     | BooleanLiteral
     | NullLiteral
     | IntervalLiteral
+    | MonthsLiteral
     | Unary
     | Binary
     | IsNull

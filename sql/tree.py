@@ -5,13 +5,14 @@ Every argument of every node is consumed or refused; nothing that a user wrote i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlglot import exp
 
-from headrace.sql import syntax, types
+from headrace.sql import intervals, syntax, types
 from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
 
 EMIT_ARG = "headrace_emit"
@@ -19,18 +20,6 @@ GROUPING_WINDOW_ARG = "headrace_window"
 NAMED_WINDOWS_ARG = "headrace_named_windows"
 OVER_ARG = "headrace_over"
 _HELD = "held"
-
-MAX_DURATION_MS = 10**15
-_UNITS_MS = {
-    "MILLISECOND": 1,
-    "SECOND": 1_000,
-    "MINUTE": 60_000,
-    "HOUR": 3_600_000,
-    "DAY": 86_400_000,
-    "WEEK": 604_800_000,
-}
-_SHORT_UNITS = {"MS": "MILLISECOND", "S": "SECOND", "SEC": "SECOND", "M": "MINUTE", "MIN": "MINUTE", "H": "HOUR"}
-_SHORT_UNITS |= {"D": "DAY", "W": "WEEK"}
 
 
 def holder(value: object) -> exp.Expr:
@@ -57,27 +46,56 @@ def span_of(node: exp.Expr, otherwise: Span) -> Span:
 
 
 def duration_ms(text: str, unit: str, span: Span) -> int:
-    """Milliseconds of an amount and a unit (`5`, `MINUTES`); SqlError where it is none, or not positive."""
-    unit = unit.strip()
-    if not unit:
-        raise sql_error(f"`{text}` needs a unit of time", span, f"known: {', '.join(_UNITS_MS)}")
-    name = unit.upper()
-    name = _SHORT_UNITS.get(name, name)
-    name = _SHORT_UNITS.get(name.removesuffix("S"), name.removesuffix("S"))
-    if name in ("MONTH", "YEAR", "QUARTER"):
-        raise sql_error("intervals of months and years are not supported yet", span)
-    if name not in _UNITS_MS:
-        raise sql_error(f"`{unit}` is not a unit of time", span, did_you_mean(unit, _UNITS_MS))
+    """Milliseconds of an amount and a unit (`5`, `MINUTES`); SqlError where it is none, or has no fixed length."""
+    months, milliseconds = _amount(text, unit, span)
+    return milliseconds if not months else _refuse_months(span)
+
+
+def _refuse_months(span: Span) -> NoReturn:
+    raise sql_error("months and years have no fixed length: this takes days and smaller units", span)
+
+
+def _amount(text: str, word: str, span: Span, known: Iterable[str] = intervals.UNITS_MS) -> tuple[int, int]:
+    """Months and milliseconds of an amount and the word for its unit."""
+    if not word.strip():
+        raise sql_error(f"`{text}` needs a unit of time", span, f"known: {', '.join(known)}")
+    unit = intervals.unit_of(word)
+    if unit is None:
+        raise sql_error(f"`{word.strip()}` is not a unit of time", span, did_you_mean(word.strip(), known))
     try:
-        amount = Decimal(text) * _UNITS_MS[name]
-        is_usable = abs(amount) <= MAX_DURATION_MS
-    except ArithmeticError:
-        raise sql_error(f"`{text}` is not an amount of time", span) from None
-    if not is_usable:
-        raise sql_error(f"`{text}` {unit} is longer than any duration", span)
-    if amount != amount.to_integral_value():
-        raise sql_error("durations have a resolution of one millisecond", span)
-    return int(amount)
+        return intervals.amount_of(text, unit)
+    except ValueError as error:
+        raise sql_error(str(error), span) from None
+
+
+def duration(text: str, units: tuple[str, ...], span: Span) -> int:
+    """Milliseconds of an INTERVAL without months."""
+    literal = interval(text, units, span, intervals.UNITS_MS)
+    return literal.milliseconds if isinstance(literal, syntax.IntervalLiteral) else _refuse_months(span)
+
+
+def interval(
+    text: str, units: tuple[str, ...], span: Span, known: Iterable[str] = intervals.UNITS
+) -> syntax.IntervalLiteral | syntax.MonthsLiteral:
+    """`INTERVAL 'text' unit`, `INTERVAL 'text' unit TO unit`, or a text that names its units itself."""
+    try:
+        if len(units) == 2:
+            months, milliseconds = intervals.parse_span(text, *units)
+        elif units and re.search(r"\d\s*[A-Za-z]", text):
+            raise sql_error(f"`{text}` names its unit itself", span, "leave the one behind it out")
+        elif units:
+            months, milliseconds = _amount(text, units[0], span, known)
+        elif re.search("[A-Za-z:]", text):
+            months, milliseconds = intervals.parse(text)
+        else:
+            months, milliseconds = _amount(text, "", span, known)
+    except ValueError as error:
+        raise sql_error(str(error), span) from None
+    if months and milliseconds:
+        raise sql_error(
+            "an interval is of years and months, or of days and smaller units", span, "add one after the other"
+        )
+    return syntax.MonthsLiteral(months, span) if months else syntax.IntervalLiteral(milliseconds, span)
 
 
 def watermark_delay_ms(expression: syntax.Expression, column: syntax.Identifier) -> int:
@@ -89,6 +107,8 @@ def watermark_delay_ms(expression: syntax.Expression, column: syntax.Identifier)
             operator="-", left=syntax.Name(column=name), right=syntax.IntervalLiteral(milliseconds=delay)
         ) if column.matches(name.text) and delay >= 0:
             return delay
+        case syntax.Binary(operator="-", right=syntax.MonthsLiteral(span=span)):
+            _refuse_months(span)
     raise sql_error(
         "a watermark is its column, less a delay",
         expression.span,
@@ -111,12 +131,17 @@ _TYPES: dict[exp.DType, types.Type] = {
     exp.DType.VARBINARY: types.BYTES,
     exp.DType.JSON: types.JSON,
     exp.DType.JSONB: types.JSON,
+    exp.DType.TIME: types.TIME,
+    exp.DType.TIMESTAMPTZ: types.TIMESTAMP_LTZ,
+    exp.DType.TIMESTAMPLTZ: types.TIMESTAMP_LTZ,
 }
+_WITH_PRECISION = (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ, exp.DType.TIMESTAMPLTZ, exp.DType.TIME)
+MAX_TIME_PRECISION = 9
 
 
 TYPE_NAMES = (
-    *("BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL", "VARCHAR", "BYTES", "TIMESTAMP", "DATE"),
-    *("ARRAY", "MAP", "STRUCT", "JSON"),
+    *("BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL", "VARCHAR", "BYTES", "TIMESTAMP", "TIMESTAMP_LTZ", "DATE"),
+    *("TIME", "ARRAY", "MAP", "STRUCT", "JSON"),
 )
 
 
@@ -139,7 +164,10 @@ def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
         if kind is exp.DType.USERDEFINED:
             name = str(node.args.get("kind") or name)
         raise sql_error(f"type {name} is not supported yet", span, did_you_mean(name, TYPE_NAMES))
-    if arguments and not (kind is exp.DType.TIMESTAMP and arguments == [3]):
+    if arguments and kind in _WITH_PRECISION:  # all of them hold milliseconds
+        if len(arguments) > 1 or arguments[0] > MAX_TIME_PRECISION:
+            raise sql_error(f"{_TYPES[kind]} takes a precision of 0 to {MAX_TIME_PRECISION}", span)
+    elif arguments:
         raise sql_error(f"{_TYPES[kind]} with a length or precision is not supported yet", span, "leave it out")
     return _TYPES[kind], kind in (exp.DType.UINT, exp.DType.UBIGINT)
 
@@ -204,7 +232,6 @@ _REFUSED: dict[type[exp.Expr], str] = {
     exp.PropertyEQ: "`:=` here",
     exp.RegexpLike: "a regular expression",
     exp.SimilarTo: "SIMILAR TO",
-    exp.AtTimeZone: "AT TIME ZONE",
     exp.WithinGroup: "WITHIN GROUP",
     exp.Order: "ORDER BY in an aggregate",
     exp.Any: "ANY",
@@ -229,8 +256,8 @@ def convert_expression(node: exp.Expr | None, around: Span) -> syntax.Expression
     if node is None:
         raise sql_error("expected an expression", around)
     if _HELD in node.meta:
-        clause: syntax.WindowClause = held(node)
-        return clause
+        expression: syntax.Expression = held(node)
+        return expression
     span = span_of(node, around)
     operator = _BINARY.get(type(node))
     if operator is not None:
@@ -351,20 +378,27 @@ def _cast(node: exp.Expr, span: Span) -> syntax.Expression:
     for argument in ("format", "default", "action"):
         if node.args.get(argument):
             return refuse(f"CAST with {argument.upper()}", span)
+    if _is_interval(node.args["to"]):
+        return _cast_interval(node, span)
     type_, unsigned = convert_type(node.args["to"], span)
     if unsigned:
         return refuse("CAST to an UNSIGNED type", span)
     return syntax.Cast(convert_expression(node.this, span), type_, isinstance(node, exp.TryCast), span)
 
 
-def _interval(node: exp.Expr, span: Span) -> syntax.Expression:
-    amount, unit = node.this, node.args.get("unit")
-    if not isinstance(amount, exp.Literal):
-        return refuse("an INTERVAL that is not a constant", span)
-    text, unit_name = amount.name.strip(), unit.name if unit is not None else ""
-    if not unit_name and " " in text:
-        text, unit_name = text.split(None, 1)
-    return syntax.IntervalLiteral(duration_ms(text, unit_name, span), span)
+def _is_interval(type_: exp.Expr) -> bool:
+    return type_.this is exp.DType.INTERVAL or isinstance(type_.this, exp.Interval)
+
+
+def _cast_interval(node: exp.Expr, span: Span) -> syntax.Expression:
+    if not (isinstance(node.this, exp.Literal) and node.this.args.get("is_string")):
+        raise sql_error("CAST to INTERVAL takes a constant text", span, "for example '90 minutes'::INTERVAL")
+    return interval(node.this.name, (), span)
+
+
+def _at_time_zone(node: exp.Expr, span: Span) -> syntax.Expression:
+    operands = (convert_expression(node.this, span), convert_expression(node.args["zone"], span))
+    return syntax.FunctionCall("AT_TIME_ZONE", operands, False, False, span)
 
 
 def _call(node: exp.Expr, span: Span) -> syntax.Expression:
@@ -381,10 +415,16 @@ def _call(node: exp.Expr, span: Span) -> syntax.Expression:
             arguments.extend(convert_expression(part, span) for part in argument.expressions)
         elif isinstance(argument, exp.Star):
             star = True
+        elif not arguments and name.upper() in _UNIT_CALLS and _is_word(argument):
+            arguments.append(syntax.StringLiteral(argument.name, span_of(argument, span)))
+        elif isinstance(argument, exp.Lambda) and name.upper() == "MAKE_INTERVAL":
+            continue
         else:
             arguments.append(convert_expression(argument, span))
     if star and arguments:
         return refuse("* among arguments", span)
+    if name.upper() == "MAKE_INTERVAL" and not distinct and not star:
+        return _make_interval(node, arguments, span)
     return syntax.FunctionCall(name.upper(), tuple(arguments), distinct, star, span)
 
 
@@ -433,6 +473,52 @@ def _lambda(node: exp.Expr, span: Span) -> syntax.Expression:
     return syntax.Lambda(parameters, convert_expression(node.this, span), span)
 
 
+_UNIT_CALLS = ("TIMESTAMPADD", "DATEADD", "TIMEADD", "TIMESTAMPSUB", "DATESUB", "TIMESUB", "TIMESTAMPDIFF", "DATEDIFF")
+"""Functions whose first operand may be the bare word for a unit of time: TIMESTAMPADD(DAY, 1, t)."""
+_INTERVAL_PARTS = {
+    "years": "YEAR",
+    "months": "MONTH",
+    "weeks": "WEEK",
+    "days": "DAY",
+    "hours": "HOUR",
+    "mins": "MINUTE",
+    "secs": "SECOND",
+}
+"""The parameters of MAKE_INTERVAL, in their order."""
+
+
+def _is_word(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Column) and not node.args.get("table") and intervals.unit_of(node.name) is not None
+
+
+def _make_interval(node: exp.Expr, positional: list[syntax.Expression], span: Span) -> syntax.Expression:
+    """The sum that `MAKE_INTERVAL(days => 1, hours => n)` is; parts that are 0 do not count."""
+    if len(positional) > len(_INTERVAL_PARTS):
+        raise sql_error(f"MAKE_INTERVAL takes at most {len(_INTERVAL_PARTS)} operands", span)
+    given = dict(zip(_INTERVAL_PARTS, positional, strict=False))
+    for argument in node.expressions:
+        if isinstance(argument, exp.Lambda):  # `days => 1`
+            name = argument.expressions[0].name.lower()
+            if name not in _INTERVAL_PARTS:
+                hint = did_you_mean(name, _INTERVAL_PARTS)
+                raise sql_error(f"MAKE_INTERVAL has no `{name}`", span_of(argument, span), hint)
+            if name in given:
+                raise sql_error(f"`{name}` is given twice", span_of(argument, span))
+            given[name] = convert_expression(argument.this, span)
+    total: syntax.Expression | None = None
+    for name, amount in given.items():
+        if isinstance(amount, syntax.NumberLiteral) and not Decimal(amount.text):
+            continue
+        part = multiple(amount, _INTERVAL_PARTS[name], span)
+        total = part if total is None else syntax.Binary("+", total, part, span)
+    return syntax.IntervalLiteral(0, span) if total is None else total
+
+
+def multiple(amount: syntax.Expression, unit: str, span: Span) -> syntax.Expression:
+    """So many of a unit."""
+    return syntax.Binary("*", interval("1", (unit,), span), amount, span)
+
+
 def _named_call(name: str, *parts: str) -> Callable[[exp.Expr, Span], syntax.Expression]:
     """A function that sqlglot parses for its special form, as the plain call it stands for."""
 
@@ -448,7 +534,7 @@ def _named_call(name: str, *parts: str) -> Callable[[exp.Expr, Span], syntax.Exp
 
 
 def _extract(node: exp.Expr, span: Span) -> syntax.Expression:
-    unit = syntax.StringLiteral(node.this.name.upper(), span_of(node.this, span))
+    unit = syntax.StringLiteral(node.this.name, span_of(node.this, span))
     operand = convert_expression(node.args["expression"], span)
     return syntax.FunctionCall("EXTRACT", (unit, operand), False, False, span)
 
@@ -494,7 +580,7 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
     exp.Case: _case,
     exp.Cast: _cast,
     exp.TryCast: _cast,
-    exp.Interval: _interval,
+    exp.AtTimeZone: _at_time_zone,
     exp.Anonymous: _call,
     exp.Substring: _named_call("SUBSTRING", "this", "start", "length"),
     exp.StrPosition: _named_call("POSITION", "this", "substr"),

@@ -88,12 +88,12 @@ class Type:
     @property
     def is_ordered(self) -> bool:
         """Whether values have an order: what comparisons, MIN, MAX and ORDER BY need."""
-        return self.kind not in (Kind.ARRAY, Kind.MAP, Kind.STRUCT, Kind.JSON, Kind.MONTHS)
+        return self.kind not in (Kind.ARRAY, Kind.MAP, Kind.STRUCT, Kind.JSON)
 
     @property
     def is_storable(self) -> bool:
         """Whether it can be the type of a column."""
-        return all(part.kind not in (Kind.NULL, Kind.INTERVAL, Kind.MONTHS) for part in self.walk())
+        return all(part.kind not in (Kind.NULL, Kind.MONTHS) for part in self.walk())
 
     @property
     def is_integer(self) -> bool:

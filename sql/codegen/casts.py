@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import astuple
 
+from headrace.sql.runtime import times
 from headrace.sql.runtime import values as v
 from headrace.sql.runtime.nested import parse_json, text_of_nested, value_of_json
 from headrace.sql.types import Kind, Type, struct_class
@@ -50,6 +51,20 @@ _TEMPLATES: dict[tuple[Kind, Kind], str] = {
     (Kind.DATE, Kind.TIMESTAMP): "({0} * DAY_MS)",
     (Kind.VARCHAR, Kind.JSON): "parse_json({0})",
     (Kind.JSON, Kind.VARCHAR): "{0}",
+    (Kind.TIMESTAMP, Kind.TIME): "({0} % DAY_MS)",
+    (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ): "{0}",
+    (Kind.TIMESTAMP_LTZ, Kind.TIMESTAMP): "{0}",
+    (Kind.TIMESTAMP_LTZ, Kind.VARCHAR): "text_of_instant({0})",
+    (Kind.TIMESTAMP_LTZ, Kind.DATE): "days_of_timestamp({0})",
+    (Kind.TIMESTAMP_LTZ, Kind.TIME): "({0} % DAY_MS)",
+    (Kind.TIMESTAMP_LTZ, Kind.BIGINT): "{0}",
+    (Kind.BIGINT, Kind.TIMESTAMP_LTZ): "{0}",
+    (Kind.DATE, Kind.TIMESTAMP_LTZ): "({0} * DAY_MS)",
+    (Kind.VARCHAR, Kind.TIMESTAMP_LTZ): "parse_iso_timestamp({0})",
+    (Kind.VARCHAR, Kind.TIME): "parse_iso_time({0})",
+    (Kind.TIME, Kind.VARCHAR): "iso_time({0})",
+    (Kind.INTERVAL, Kind.VARCHAR): "text_of_interval({0})",
+    (Kind.MONTHS, Kind.VARCHAR): "text_of_months({0})",
 }
 NAMES: dict[str, Any] = {"parse_json": parse_json} | {
     name: getattr(v, name)
@@ -60,9 +75,14 @@ NAMES: dict[str, Any] = {"parse_json": parse_json} | {
         *("parse_decimal", "parse_iso_timestamp", "parse_iso_date"),
     )
 }
+NAMES |= {
+    name: getattr(times, name)
+    for name in ("parse_iso_time", "iso_time", "text_of_instant", "text_of_interval", "text_of_months")
+}
 """What the templates call."""
 
 _NEVER_FAILS = {"{0}", "float({0})", "int({0})", "str({0})", "({0} != 0)", "({0} * DAY_MS)", "days_of_timestamp({0})"}
+_NEVER_FAILS |= {"({0} % DAY_MS)", "iso_time({0})", "text_of_interval({0})", "text_of_months({0})"}
 _NEVER_FAILS |= {f"text_of_{name}({{0}})" for name in ("boolean", "double", "decimal")}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.sql import expressions as e
+from headrace.sql.codegen import time_arithmetic
 from headrace.sql.codegen.casts import NAMES as CAST_NAMES
 from headrace.sql.codegen.casts import cast_fails, cast_template, converter, is_nested_cast
 from headrace.sql.errors import RecordError
@@ -230,6 +231,10 @@ class ExpressionWriter:
     def _arithmetic_template(self, expression: e.Arithmetic) -> str:
         operator, type_ = expression.operator, expression.type
         use = self._use
+        if expression.left.type.kind in time_arithmetic.KINDS:
+            for name, function in time_arithmetic.NAMES.items():
+                self._names.bind(name, function)
+            return time_arithmetic.template(operator, expression.left.type, expression.right.type)
         match type_.kind:
             case Kind.INT | Kind.BIGINT:
                 if operator in "/%":
@@ -261,8 +266,7 @@ class ExpressionWriter:
                     {"+": "decimal_add", "-": "decimal_subtract", "*": "decimal_multiply"}.get(operator),
                 )
                 return f"{use(values.fit_decimal)}({function}({{0}}, {{1}}), {type_.precision}, {type_.scale})"
-            case _:
-                return f"{use(values.in_bigint)}({{0}} {operator} {{1}})"
+        raise AssertionError(f"no arithmetic makes {type_}")
 
     def _coalesce(self, expression: e.Coalesce) -> str:
         code = self.value(expression.operands[-1])
@@ -284,7 +288,7 @@ class ExpressionWriter:
         else:
             template = cast_template(expression.operand.type, expression.type)
         for name, value in CAST_NAMES.items():
-            if f"{name}(" in template or name == "DAY_MS":
+            if f"{name}(" in template or (name == "DAY_MS" and name in template):
                 self._names.bind(name, value)
         if expression.on_error_null and cast_fails(expression.operand.type, expression.type):
             function = self._names.bind("try_cast", try_cast)

@@ -10,7 +10,7 @@ from headrace.sql import plan as p
 from headrace.sql.codegen.expressions import Names, Variable
 from headrace.sql.runtime import values
 from headrace.sql.runtime.nested import jsonable
-from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.runtime.time_format import form_of
 from headrace.sql.types import Kind, Type
 
 _encode_json = msgspec.json.Encoder(decimal_format="number").encode
@@ -40,7 +40,8 @@ class SinkCode:
             rename=dict(zip(fields, (column.name for column in self.columns), strict=True)),
         )
         self._value = names.bind(f"Value_{number}", struct)
-        self._times = TimeFormat(sink.timestamp_format).format if sink.timestamp_format is not None else None
+        form = form_of(sink.timestamp_format) if sink.timestamp_format is not None else None
+        self._times = (form.format, form.format_instant) if form is not None else None
         self._key: str | None = None
 
     def value(self, columns: dict[str, Variable]) -> str:
@@ -82,7 +83,9 @@ class SinkCode:
         function = jsonable(type_, self._times)
         if function is None:
             return variable.code
-        name = f"format_{self.number}" if function == self._times else _name_of(function)
+        name = _name_of(function)
+        if self._times is not None and function in self._times:
+            name = f"{'format' if function == self._times[0] else 'format_instant'}_{self.number}"
         call = f"{self._names.bind(name, function)}({variable.code})"
         return f"(None if {variable.code} is None else {call})" if variable.nullable else call
 

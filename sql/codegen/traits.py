@@ -100,7 +100,7 @@ def may_fail(operator: ph.Operator) -> bool:
             kinds = {part.kind for type_ in types for part in type_.walk()}
             formatted = operator.query.sink.timestamp_format is not None
             # a time may be out of the range of its text
-            return Kind.DATE in kinds or (formatted and Kind.TIMESTAMP in kinds)
+            return Kind.DATE in kinds or (formatted and bool({Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ} & kinds))
         case ph.OverOp() | ph.TopOp() | ph.PartialsToExchange():
             return False
 

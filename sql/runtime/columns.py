@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.sql.runtime import values as v
 from headrace.sql.runtime.nested import is_nested, value_of_json
+from headrace.sql.runtime.times import parse_iso_time
 from headrace.sql.types import Kind, Type
 
 
@@ -31,6 +32,7 @@ _BOUNDS = {
     Kind.INT: (v.INT_MIN, v.INT_MAX),
     Kind.BIGINT: (v.BIGINT_MIN, v.BIGINT_MAX),
     Kind.TIMESTAMP: (v.BIGINT_MIN, v.BIGINT_MAX),
+    Kind.TIMESTAMP_LTZ: (v.BIGINT_MIN, v.BIGINT_MAX),
 }
 _PYTHON: dict[Kind, Any] = {
     Kind.BOOLEAN: bool,
@@ -39,14 +41,17 @@ _PYTHON: dict[Kind, Any] = {
     Kind.VARCHAR: str,
     Kind.BYTES: bytes,
     Kind.DATE: str,
+    Kind.TIME: str,
 }
+MOMENTS = (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ)
+"""Kinds that JSON may hold as a number or as a text."""
 
 
 def json_type(column: DecodedColumn, *, times_as_text: bool) -> Any:
     kind = column.type.kind
     if is_nested(column.type):
         return msgspec.Raw
-    if kind is Kind.TIMESTAMP and times_as_text:
+    if kind in MOMENTS and times_as_text:
         type_: Any = str
     elif kind in _BOUNDS:
         low, high = _BOUNDS[kind]
@@ -61,10 +66,12 @@ def conversion(column: DecodedColumn, *, times_as_text: bool) -> Callable[[Any],
     if is_nested(column.type):
         return value_of_json(column.type)
     match column.type.kind:
-        case Kind.TIMESTAMP if times_as_text:
+        case Kind.TIMESTAMP | Kind.TIMESTAMP_LTZ if times_as_text:
             return v.parse_iso_timestamp
         case Kind.DATE:
             return v.parse_iso_date
+        case Kind.TIME:
+            return parse_iso_time
         case Kind.DECIMAL:
             precision, scale = column.type.precision, column.type.scale
             return lambda value: v.exact_decimal(value, precision, scale)

@@ -17,13 +17,12 @@ from typing import Any
 import msgspec
 
 from headrace.sql.errors import RecordError
-from headrace.sql.runtime.columns import DecodedColumn, conversion, json_type
+from headrace.sql.runtime.columns import MOMENTS, DecodedColumn, conversion, json_type
 from headrace.sql.runtime.nested import is_nested
 from headrace.sql.runtime.record_keys import KeyDecoder
 from headrace.sql.runtime.records import RecordBatch
-from headrace.sql.runtime.time_format import TimeFormat
+from headrace.sql.runtime.time_format import form_of
 from headrace.sql.runtime.values import EVENT_TIME_MAX, EVENT_TIME_MIN
-from headrace.sql.types import Kind
 
 
 class Presence(Enum):
@@ -75,7 +74,7 @@ class SourceDecoder:
         self._columns = tuple(columns)
         self._consumers = tuple(consumers)
         self._time = next((c for c in columns if c.name == time_column), None)
-        self._time_format = TimeFormat(time_format) if time_format is not None else None
+        self._time_format = form_of(time_format) if time_format is not None else None
         self._keys = KeyDecoder([c for c in columns if c.key], key_format) if any(c.key for c in columns) else None
         self._row = msgspec.defstruct(
             "Row", [(c.attribute, Any) for c in columns], gc=False
@@ -239,7 +238,7 @@ class SourceDecoder:
             return None
         seen.spellings.setdefault(column.name, set()).add(spelled)
         raw = fields[spelled]
-        as_text = column.type.kind is Kind.TIMESTAMP and bytes(raw)[:1] == b'"'
+        as_text = column.type.kind in MOMENTS and bytes(raw)[:1] == b'"'
         seen.as_text.setdefault(column.name, set()).add(as_text)
         decoder = self._single.get((column.name, as_text))
         if decoder is None:

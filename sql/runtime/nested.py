@@ -14,10 +14,14 @@ import msgspec
 
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime import values as v
+from headrace.sql.runtime.times import iso_time, parse_iso_time
 from headrace.sql.types import Kind, Type, attributes, struct_class
 
 Read = Callable[[Any], Any]
 """From what JSON holds (numbers with a point as Decimal) to the value in memory. RecordError where it is none."""
+
+Times = tuple[Callable[[int], str], Callable[[int], str]]
+"""The text forms of TIMESTAMP and of TIMESTAMP_LTZ, where they are written as text."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -123,6 +127,7 @@ _TEXTS: dict[Kind, Read] = {
     Kind.TIMESTAMP: v.parse_iso_timestamp,
     Kind.TIMESTAMP_LTZ: v.parse_iso_timestamp,
     Kind.DATE: v.parse_iso_date,
+    Kind.TIME: parse_iso_time,
 }
 
 
@@ -166,18 +171,19 @@ def _unexpected(value: Any, wanted: str) -> RecordError:
 
 
 @lru_cache(maxsize=1000)
-def jsonable(type_: Type, times: Callable[[int], str] | None = None) -> Callable[[Any], Any] | None:
-    """What a value goes through before msgspec encodes it as JSON; None where it goes as it is.
-
-    `times` is the text form of a TIMESTAMP, where it is written as text.
-    """
+def jsonable(type_: Type, times: Times | None = None) -> Callable[[Any], Any] | None:
+    """What a value goes through before msgspec encodes it as JSON; None where it goes as it is."""
     match type_.kind:
         case Kind.JSON:
             return raw_json
         case Kind.DATE:
             return v.iso_date
-        case Kind.TIMESTAMP | Kind.TIMESTAMP_LTZ:
-            return times
+        case Kind.TIME:
+            return iso_time
+        case Kind.TIMESTAMP:
+            return None if times is None else times[0]
+        case Kind.TIMESTAMP_LTZ:
+            return None if times is None else times[1]
         case Kind.ARRAY | Kind.MAP:
             assert type_.element is not None
             element = jsonable(type_.element, times)
@@ -192,7 +198,7 @@ def jsonable(type_: Type, times: Callable[[int], str] | None = None) -> Callable
     return None
 
 
-def _jsonable_struct(type_: Type, times: Callable[[int], str] | None) -> Callable[[Any], Any] | None:
+def _jsonable_struct(type_: Type, times: Times | None) -> Callable[[Any], Any] | None:
     parts = tuple(jsonable(field, times) for _, field in type_.fields)
     if not any(parts):
         return None

@@ -10,8 +10,9 @@ import msgspec
 
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime import values as v
-from headrace.sql.runtime.columns import DecodedColumn, conversion, json_type
+from headrace.sql.runtime.columns import MOMENTS, DecodedColumn, conversion, json_type
 from headrace.sql.runtime.nested import is_nested, value_of_json
+from headrace.sql.runtime.times import parse_iso_time
 from headrace.sql.types import Kind
 
 
@@ -100,7 +101,7 @@ class KeyDecoder:
 
 
 def _from_json(column: DecodedColumn, raw: Any) -> Any:
-    as_text = column.type.kind is Kind.TIMESTAMP and bytes(raw)[:1] == b'"'
+    as_text = column.type.kind in MOMENTS and bytes(raw)[:1] == b'"'
     value = msgspec.json.decode(raw, type=json_type(column, times_as_text=as_text))
     convert = conversion(column, times_as_text=as_text)
     return value if value is None or convert is None else convert(value)
@@ -129,5 +130,7 @@ def _parse_text(column: DecodedColumn, text: str) -> Any:
             return v.exact_decimal(v.decimal_of_text(text), column.type.precision, column.type.scale)
         case Kind.DATE:
             return v.parse_iso_date(text)
+        case Kind.TIME:
+            return parse_iso_time(text)
         case _:
             return v.parse_bigint(text) if text.lstrip("-").isdigit() else v.parse_iso_timestamp(text)

