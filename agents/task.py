@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
+from uuid import uuid4
 
 import msgspec
 
@@ -13,6 +15,7 @@ from headrace.agents.caches import Cache
 from headrace.agents.topology import TaskId, TaskSpec, Topology, dead_letter_topic, repartition_topic
 from headrace.sql.engine import CompiledStage, Placement
 from headrace.sql.physical import Mode
+from headrace.sql.runtime.chance import Chance
 from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
 from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
 from headrace.sql.runtime.watermarks import END, START
@@ -22,6 +25,7 @@ CHECKPOINT_KEY = b"\xffcheckpoint"
 _FORMAT = 2
 WALL_TIME_STEP_MS = 1_000
 """How often windows over processing time are looked at while nothing comes."""
+CHANCE = Chance(random.random, lambda: str(uuid4()))
 
 
 class TaskStopped(Exception):  # noqa: N818
@@ -86,7 +90,8 @@ class TaskSettings:
     exactly_once: bool = False
     """Positions, outputs and state of a commit are one transaction."""
     wall_clock: Callable[[], float] = time.time
-    """Seconds since the epoch, for what goes by wall time: EMIT EVERY, processing time."""
+    """Seconds since the epoch, for what goes by wall time: EMIT EVERY, processing time, NOW."""
+    chance: Chance = CHANCE
 
 
 class Task:
@@ -121,7 +126,8 @@ class Task:
         checkpoint = self._checkpoint(store) if spec.changelog is not None else None
         self._check_positions(positions, checkpoint)
         live = checkpoint.live if checkpoint is not None else {}
-        self._execution = stage.open(placement, store if spec.changelog is not None else None, live)
+        self._execution = stage.open(placement, store if spec.changelog is not None else None, live, settings.chance)
+        self._set_clock()
         if checkpoint is not None:
             self._offsets = {TopicPartition(topic, number): offset for topic, number, offset in checkpoint.offsets}
             for topic, number, offset in checkpoint.again:

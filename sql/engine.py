@@ -14,6 +14,7 @@ from headrace.sql import physical as ph
 from headrace.sql.codegen.stage import GeneratedStage, generate
 from headrace.sql.explain import explain_stage
 from headrace.sql.plan import Query
+from headrace.sql.runtime.chance import Chance
 from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.decoder import Decoded, SourceDecoder
 from headrace.sql.runtime.execution import AggregationState, OperatorState, QueryErrors, Rows, StageExecution
@@ -82,7 +83,9 @@ class CompiledStage:
         decoder = msgspec.msgpack.Decoder(list[row_type], strict=False) if row_type is not None else None
         self._decode_rows = decoder.decode if decoder is not None else None
 
-    def open(self, placement: Placement, store: Store | None, live: Mapping[int, int]) -> StageExecution:
+    def open(
+        self, placement: Placement, store: Store | None, live: Mapping[int, int], chance: Chance
+    ) -> StageExecution:
         """The stage at work over a store; `live` is how many groups the store holds for each aggregation."""
         clock = Clock()
         states: dict[int, OperatorState] = {
@@ -108,6 +111,7 @@ class CompiledStage:
             exchanges,
             Watermarks(placement.senders, placement.peers, endless=placement.endless),
             clock,
+            chance,
             placement.dead_letter_topic,
         )
         for query in self._queries():

@@ -155,4 +155,11 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "The natural logarithm.",
         ("LN(1)", "0.0E0"),
     ),
+    one(
+        "RANDOM",
+        Signature((), DOUBLE, "task.chance.random()"),
+        "A number from 0 up to, but not, 1; another one for each row.",
+        ("RANDOM() < 1", "TRUE"),
+        aliases=("RAND",),
+    ),
 )

@@ -19,7 +19,9 @@ class Signature:
     """One way to call a function.
 
     The generated code is `template` with the operands in place of {0}, {1}, …, all of them in place of {*}; `names` are
-    bound beside it. NULL: any NULL operand makes NULL, unless the signature `skips_null` or `sees_null`.
+    bound beside it. What comes from outside it reaches by `task`: `task.clock.now_ms`, which is when the record batch
+    began to be processed, and `task.chance`. NULL: any NULL operand makes NULL, unless the signature `skips_null` or
+    `sees_null`.
     """
 
     parameters: tuple[Parameter, ...]

@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.sql.errors import RecordError
 from headrace.sql.plan import Late, OnError
+from headrace.sql.runtime.chance import Chance
 from headrace.sql.runtime.holding import Clock
 from headrace.sql.runtime.logs import Logs
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
@@ -128,6 +129,7 @@ class StageExecution:
         exchanges: Sequence[ExchangeBuffer],
         watermarks: Watermarks,
         clock: Clock,
+        chance: Chance,
         dead_letter_topic: str,
     ) -> None:
         self.states = states
@@ -135,6 +137,8 @@ class StageExecution:
         self.exchanges = exchanges
         self.watermarks = watermarks
         self.clock = clock
+        """Wall time: what generated code takes for the present."""
+        self.chance = chance
         self.reread = next((s for s in states if isinstance(s, WindowedState) and s.reread), None)
         """The windows that are made anew after a restart, from rows that are read again."""
         self.finished = False

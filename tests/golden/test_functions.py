@@ -84,7 +84,8 @@ NULLS = {
 
 @pytest.mark.parametrize("function", scalars.FUNCTIONS, ids=lambda function: function.name)
 def test_scalar_of_null_is_null(function: ScalarFunction) -> None:
-    for signature in function.signatures:
+    strict = [each for each in function.signatures if each.parameters and not each.sees_null]
+    for signature in strict:
         operands = [NULLS.get(str(kind), "NULL") for kind in signature.parameters]
         operands = [
             operands[0] if kind == "same" else o for kind, o in zip(signature.parameters, operands, strict=True)
