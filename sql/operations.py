@@ -227,10 +227,24 @@ def call(function: ScalarFunction, operands: list[e.Expr], node: s.FunctionCall)
         fitted = _fit(signature, operands, node.span)
         type_ = None if fitted is None else _result_type(signature, fitted)
         if fitted is not None and type_ is not None:
+            _check_prepared(signature, fitted, node)
             return e.Call(function.name, signature, fitted, type_)
     given = ", ".join(str(operand.type) for operand in operands)
     shown = " or ".join(show_signature(function.name, signature) for signature in function.signatures)
     raise sql_error(f"{node.name}({given}) does not exist", node.span, f"it is {shown}")
+
+
+def _check_prepared(signature: Signature, operands: tuple[e.Expr, ...], node: s.FunctionCall) -> None:
+    """Try a constant that is prepared; SqlError at its place where it is wrong."""
+    if signature.prepared is None:
+        return
+    index, prepare = signature.prepared
+    operand = operands[index]
+    if isinstance(operand, e.Literal) and isinstance(operand.value, str):
+        try:
+            prepare(operand.value)
+        except RecordError as error:
+            raise sql_error(str(error), node.arguments[index].span) from None
 
 
 def _result_type(signature: Signature, operands: tuple[e.Expr, ...]) -> t.Type | None:

@@ -70,6 +70,8 @@ def _not_null(predicate: e.Expr) -> list[str]:
             return [side.name for side in (predicate.left, predicate.right) if isinstance(side, e.Column)]
         case e.InValues(operand=e.Column() as column) | e.Like(operand=e.Column() as column):
             return [column.name]
+        case e.Call() if not (predicate.signature.skips_null or predicate.signature.sees_null):
+            return [operand.name for operand in predicate.operands if isinstance(operand, e.Column)]
         case e.Not(operand=e.IsNull(operand=e.Column() as column)):
             return [column.name]
     return []

@@ -28,9 +28,15 @@ def fails(expression: e.Expr) -> bool:
             return True
         case e.Cast() if cast_fails(expression.operand.type, expression.type) and not expression.on_error_null:
             return True
-        case e.Call() if expression.signature.fails:
+        case e.Call() if expression.signature.fails or prepares_each(expression):
             return True
     return any(fails(child) for child in e.children(expression))
+
+
+def prepares_each(call: e.Call) -> bool:
+    """Whether an operand has to be prepared row by row, for it is not constant."""
+    prepared = call.signature.prepared
+    return prepared is not None and not isinstance(call.operands[prepared[0]], e.Literal)
 
 
 class Names:
@@ -142,6 +148,8 @@ class ExpressionWriter:
             case e.Like():
                 name, guard = self._guarded(expression.operand)
                 return f"({guard}{self._pattern(expression)}({name}) is not None)"
+            case e.Call() if _is_strict(expression):
+                return self._holds(expression, "({})")
         return f"{self.value(expression)} is True"
 
     def false(self, expression: e.Expr) -> str:
@@ -171,6 +179,8 @@ class ExpressionWriter:
             case e.Like():
                 name, guard = self._guarded(expression.operand)
                 return f"({guard}{self._pattern(expression)}({name}) is None)"
+            case e.Call() if _is_strict(expression):
+                return self._holds(expression, "not ({})")
         return f"{self.value(expression)} is False"
 
     # Parts
@@ -284,15 +294,36 @@ class ExpressionWriter:
 
     def _call(self, expression: e.Call) -> str:
         signature = expression.signature
-        for function in signature.names:
-            self._use(function)
+        self._bind_names(expression)
         if signature.skips_null and any(operand.nullable for operand in expression.operands):
             codes = ", ".join(self.value(operand) for operand in expression.operands)
             kept = f"filter({self._use(is_not_null)}, ({codes},))"
             return f"{signature.template.replace('{*}', f'{kept}, default=None')}"
         if signature.sees_null:
             return _filled(signature.template, [self.value(operand) for operand in expression.operands])
-        return self._strict(expression.operands, signature.template)
+        return self._strict(expression.operands, self._template(expression))
+
+    def _holds(self, expression: e.Call, test: str) -> str:
+        """A test of the result of a BOOLEAN call; false where an operand is NULL."""
+        self._bind_names(expression)
+        guarded = [self._guarded(operand) for operand in expression.operands]
+        code = test.format(_filled(self._template(expression), [name for name, _ in guarded]))
+        return f"({''.join(guard for _, guard in guarded)}{code})"
+
+    def _bind_names(self, expression: e.Call) -> None:
+        for function in expression.signature.names:
+            self._use(function)
+
+    def _template(self, expression: e.Call) -> str:
+        """The template of a call, with a prepared operand in it."""
+        if expression.signature.prepared is None:
+            return expression.signature.template
+        index, prepare = expression.signature.prepared
+        operand = expression.operands[index]
+        code = f"{self._use(prepare, 'prepare')}({{{index}}})"
+        if isinstance(operand, e.Literal) and isinstance(operand.value, str):
+            code = self._use(prepare(operand.value), "prepared")
+        return expression.signature.template.replace(f"{{{index}}}", code)
 
     def _pattern(self, expression: e.Like) -> str:
         pattern = values.like_pattern(expression.pattern, expression.escape, case_sensitive=expression.case_sensitive)
@@ -311,6 +342,11 @@ def _filled(template: str, codes: list[str]) -> str:
     for index, code in enumerate(codes):
         filled = filled.replace(f"{{{index}}}", code)
     return filled
+
+
+def _is_strict(call: e.Call) -> bool:
+    """Whether a call is NULL exactly where an operand is."""
+    return not (call.signature.sees_null or call.signature.skips_null or call.signature.may_be_null)
 
 
 def is_not_null(value: object) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from headrace.sql.functions import scalars
+from headrace.sql.functions.scalars import FUNCTIONS
 from headrace.sql.runtime import json_access, nested, values
 
 _LOCAL = (
@@ -18,15 +18,16 @@ _LOCAL = (
 )
 _BOUND = (
     *("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null"),
-    *("bisect_left", "enter", "backwards", "reduce", "zip_longest", "jsonable"),
+    *("bisect_left", "enter", "backwards", "reduce", "zip_longest", "jsonable", "prepare", "prepared"),
 )
+_OF_FUNCTIONS = {name.__name__ for f in FUNCTIONS for signature in f.signatures for name in signature.names}
 _RESERVED = frozenset(
-    (*_LOCAL, *_BOUND, *vars(builtins), *vars(values), *vars(nested), *vars(json_access), *vars(scalars))
+    (*_LOCAL, *_BOUND, *_OF_FUNCTIONS, *vars(builtins), *vars(values), *vars(nested), *vars(json_access))
 )
 _NUMBERED = re.compile(
     "(wait|taken|trim|groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|"
     "closed|rank|top|entry|"
-    r"keys|values|times|headers|routes|literal|query|format|usable|like|conversion|jsonable|out)_\d+"
+    r"keys|values|times|headers|routes|literal|query|format|usable|like|conversion|jsonable|out|prepare|prepared)_\d+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""
 

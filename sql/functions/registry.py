@@ -42,6 +42,11 @@ class Signature:
     may_be_null: bool = False
     fails: bool = False
     """Evaluating it may raise RecordError."""
+    prepared: tuple[int, Callable[[str], object]] | None = None
+    """An operand (its index) that the template gets as this function makes it: a pattern compiled, the name of a unit
+    looked up. That is done once where the operand is constant, and what is wrong with it is told before the app runs.
+    The function must be cached, and may raise RecordError.
+    """
 
 
 @dataclass(frozen=True, slots=True)
