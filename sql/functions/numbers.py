@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decim
 from functools import lru_cache
 
 from headrace.sql.errors import RecordError
-from headrace.sql.functions.registry import ScalarFunction, Signature, one
+from headrace.sql.functions.registry import Rewritten, ScalarFunction, Signature, one
 from headrace.sql.runtime import values
 from headrace.sql.types import BIGINT, DOUBLE, INT, MAX_PRECISION, VARCHAR, Kind, Type
 
@@ -213,6 +213,16 @@ def _of_double(
         name, Signature((DOUBLE,), DOUBLE, f"{function.__name__}({{0}})", (function,), fails=fails), doc, *examples
     )
 
+
+REWRITTEN: tuple[Rewritten, ...] = (
+    Rewritten(
+        "MOD",
+        (),
+        "MOD(number, number)",
+        "The remainder, as the operator `%`: it has the sign of the first operand.",
+        (("MOD(-7, 3)", "-1"),),
+    ),
+)
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     ScalarFunction(
