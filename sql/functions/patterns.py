@@ -11,7 +11,7 @@ from headrace.sql.errors import RecordError
 from headrace.sql.functions.registry import ScalarFunction, Signature, one
 from headrace.sql.runtime import values
 from headrace.sql.syntax import Match
-from headrace.sql.types import BOOLEAN, INT, VARCHAR
+from headrace.sql.types import BOOLEAN, INT, VARCHAR, array_type
 
 Search = Callable[[str], re.Match[str] | None]
 
@@ -47,7 +47,10 @@ def match_like(pattern: str, escape: str | None, *, case_sensitive: bool) -> Sea
 @lru_cache(maxsize=1000)
 def match_similar(pattern: str, escape: str | None) -> Search:
     """SIMILAR TO's pattern: that of LIKE, with `| * + ? { } ( ) [ ]` of regular expressions."""
-    return regular_expression("".join(_similar_parts(pattern, escape)), re.DOTALL).fullmatch
+    try:
+        return re.compile("".join(_similar_parts(pattern, escape)), re.DOTALL).fullmatch
+    except (re.error, OverflowError, RecursionError):
+        raise RecordError("pattern", f"'{pattern}' is not a pattern of SIMILAR TO") from None
 
 
 def _similar_parts(pattern: str, escape: str | None) -> Iterator[str]:
@@ -137,6 +140,28 @@ def count_matches(pattern: re.Pattern[str], text: str) -> int:
     return sum(1 for _ in pattern.finditer(text))
 
 
+def every_match(pattern: re.Pattern[str], text: str, group: int = 0) -> tuple[str | None, ...]:
+    return tuple(matched(match, group) for match in pattern.finditer(text))
+
+
+def groups_matched(match: re.Match[str] | None) -> tuple[str | None, ...] | None:
+    """The groups, or all that matched where the pattern has none."""
+    if match is None:
+        return None
+    return match.groups() or (match[0],)
+
+
+def split_by_pattern(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
+    """As PostgreSQL: an empty match cuts only between characters."""
+    parts: list[str] = []
+    start = 0
+    for match in pattern.finditer(text):
+        if match[0] or start < match.start() < len(text):
+            parts.append(text[start : match.start()])
+            start = match.end()
+    return (*parts, text[start:])
+
+
 _TEXTS = (VARCHAR, VARCHAR)
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
@@ -200,6 +225,54 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
             ("REGEXP_REPLACE('2026-01-05', '(.*)-(.*)-(.*)', '$3.$2.$1')", "'05.01.2026'"),
             ("REGEXP_REPLACE('Abab', 'a', 'x', 'i')", "'xbab'"),
         ),
+    ),
+    ScalarFunction(
+        "REGEXP_EXTRACT_ALL",
+        (),
+        (
+            Signature(
+                _TEXTS, array_type(VARCHAR), "every_match({1}, {0})", (every_match,), prepared=(1, regular_expression)
+            ),
+            Signature(
+                (*_TEXTS, "integer"),
+                array_type(VARCHAR),
+                "every_match({1}, {0}, {2})",
+                (every_match,),
+                fails=True,
+                prepared=(1, regular_expression),
+            ),
+        ),
+        "Every occurrence of the regular expression, or a group of each; the operands as those of REGEXP_EXTRACT.",
+        (
+            ("REGEXP_EXTRACT_ALL('a1b22', '[0-9]+')", "ARRAY['1', '22']"),
+            ("REGEXP_EXTRACT_ALL('a1b22', '([a-z])([0-9]+)', 1)", "ARRAY['a', 'b']"),
+        ),
+    ),
+    one(
+        "REGEXP_MATCH",
+        Signature(
+            _TEXTS,
+            array_type(VARCHAR),
+            "groups_matched({1}({0}))",
+            (groups_matched,),
+            may_be_null=True,
+            prepared=(1, search),
+        ),
+        "The groups of the first occurrence of the regular expression, or all of it where it has none; NULL where it "
+        "does not occur, as in PostgreSQL.",
+        ("REGEXP_MATCH('k=v', '(.*)=(.*)')", "ARRAY['k', 'v']"),
+    ),
+    one(
+        "REGEXP_SPLIT_TO_ARRAY",
+        Signature(
+            _TEXTS,
+            array_type(VARCHAR),
+            "split_by_pattern({1}, {0})",
+            (split_by_pattern,),
+            prepared=(1, regular_expression),
+        ),
+        "The parts of the text between the occurrences of the regular expression.",
+        ("REGEXP_SPLIT_TO_ARRAY('a1b22c', '[0-9]+')", "ARRAY['a', 'b', 'c']"),
     ),
     one(
         "REGEXP_COUNT",

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from headrace.sql.errors import RecordError
 from headrace.sql.functions.registry import ScalarFunction, Signature, one
-from headrace.sql.types import BOOLEAN, BYTES, INT, VARCHAR
+from headrace.sql.types import BOOLEAN, BYTES, INT, VARCHAR, array_type
 
 T = TypeVar("T", str, bytes)
 
@@ -103,6 +103,10 @@ def split_part(text: str, separator: str, number: int) -> str:
 def split_index(text: str, separator: str, index: int) -> str | None:
     parts = text.split(separator) if separator else [text]
     return parts[index] if 0 <= index < len(parts) else None
+
+
+def split(text: str, separator: str) -> tuple[str, ...]:
+    return tuple(text.split(separator) if separator else text)
 
 
 @lru_cache(maxsize=1000)
@@ -395,6 +399,12 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "in Flink.",
         ("SPLIT_INDEX('a/b/c', '/', 2)", "'c'"),
         ("SPLIT_INDEX('a/b/c', '/', 3)", "CAST(NULL AS VARCHAR)"),
+    ),
+    one(
+        "SPLIT",
+        Signature(_TEXTS, array_type(VARCHAR), "split({0}, {1})", (split,)),
+        "The parts of the text between the occurrences of the second; its characters where that is empty.",
+        ("SPLIT('a,b,,c', ',')", "ARRAY['a', 'b', '', 'c']"),
     ),
     one(
         "CHR",

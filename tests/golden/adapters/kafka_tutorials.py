@@ -41,8 +41,10 @@ class KafkaTutorials:
             "flatten-nested-data",
             "ksql-heterogeneous-json",
             "ksql-nested-json",
+            "masking-data",
             "merging",
             "splitting",
+            "transforming",
             "tumbling-windows",
         )
     )
