@@ -363,8 +363,8 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     one(
         "LOCATE",
         Signature((VARCHAR, VARCHAR, "integer"), INT, "locate({*})", (locate,), optional=1),
-        "Where the first text starts in the second, from a position on, as INSTR with its operands exchanged. Also "
-        "`POSITION(a IN b)`.",
+        "Where the first text starts in the second, from a position on, as INSTR with its operands "
+        "exchanged. `POSITION(a IN b)` is the same.",
         ("LOCATE('ea', 'stream')", "4"),
         ("LOCATE('a', 'banana', 3)", "4"),
         ("POSITION('ea' IN 'stream')", "4"),
