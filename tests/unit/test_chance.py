@@ -31,3 +31,10 @@ def rows_of(query: str) -> list[dict[str, object]]:
 def test_random_is_asked_once_for_each_row() -> None:
     rows = rows_of("SELECT r + 1 AS more, r FROM (SELECT RANDOM() AS r FROM events) WHERE r >= 0;")
     assert rows == [{"more": 1.0, "r": 0.0}, {"more": 1.25, "r": 0.25}]
+
+
+def test_uuid_is_asked_once_for_each_row() -> None:
+    assert rows_of("SELECT UPPER(u) AS b, u FROM (SELECT UUID() AS u FROM events);") == [
+        {"b": "U0", "u": "u0"},
+        {"b": "U1", "u": "u1"},
+    ]
