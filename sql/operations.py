@@ -142,10 +142,13 @@ def _decimal_result(operator: str, left: t.Type, right: t.Type) -> t.Type:
 
 
 def _concatenation(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
+    texts, bytes_ = scalars.BY_NAME["CONCAT"].signatures
+    if operator == "||" and left.type == right.type == t.BYTES:
+        return e.Call("CONCAT", bytes_, (left, right), t.BYTES)
     if t.Kind.VARCHAR not in (left.type.kind, right.type.kind):
         raise sql_error(f"`{operator}` joins VARCHAR, found {left.type} and {right.type}", span)
     operands = tuple(coerce(operand, t.VARCHAR, span) for operand in (left, right))
-    return e.Call("CONCAT", scalars.BY_NAME["CONCAT"].signatures[0], operands, t.VARCHAR)
+    return e.Call("CONCAT", texts, operands, t.VARCHAR)
 
 
 def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
