@@ -25,6 +25,7 @@ from headrace.app import settings as s
 from headrace.app.cli import run_command
 from headrace.sql import options as o
 from headrace.sql.functions import aggregates, scalars, windows
+from headrace.sql.functions.registry import Rewritten, ScalarFunction
 from headrace.sql.operations import show_signature
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,19 +33,6 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))
 BLOCK = re.compile(r"^```(?P<info>[a-z]+[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
-REWRITTEN = {
-    "COALESCE": ("COALESCE(any, …)", "The first operand that is not NULL."),
-    "IFNULL": ("IFNULL(any, any)", "COALESCE of two operands."),
-    "NVL": ("NVL(any, any)", "COALESCE of two operands."),
-    "NULLIF": ("NULLIF(any, any)", "The first operand; NULL where both are equal."),
-    "IF": ("IF(BOOLEAN, any, any)", "The second operand where the first is TRUE, else the third."),
-    "TO_JSON": ("TO_JSON(any)", "The value as JSON; a text is a string of JSON, whatever it says."),
-    "TO_JSON_STRING": ("TO_JSON_STRING(any)", "The value as the text of JSON."),
-    "JSON_STRING": ("JSON_STRING(any)", "The same."),
-    "JSON_ARRAY": ("JSON_ARRAY(any, …)", "An array of the values."),
-    "JSON_OBJECT": ("JSON_OBJECT(VARCHAR, any, …)", "An object of names and values by turns."),
-    "MOD": ("MOD(number, number)", "The remainder, as the operator `%`."),
-}
 OPTIONS = {
     "topic": "the Kafka topic; default: the lower-case name of the stream or table",
     "format": "form of the values",
@@ -169,8 +157,6 @@ REFUSED = (
     ("windows and delays of months", "SELECT COUNT(*) AS c FROM s GROUP BY TUMBLE(t, INTERVAL '1' MONTH)"),
     ("months and days in one interval", "SELECT t + INTERVAL '1 month 2 days' AS later FROM s"),
     ("offsets as time zones", "SELECT t AT TIME ZONE '+02:00' AS there FROM s"),
-    ("patterns that are not constant", "SELECT k FROM s WHERE k LIKE k"),
-    ("regular expressions", "SELECT k FROM s WHERE k SIMILAR TO 'a+'"),
     ("bit operators", "SELECT n & 1 AS odd FROM s"),
     ("SMALLINT, TINYINT", "CREATE STREAM z (a SMALLINT)"),
     ("a length of VARCHAR", "CREATE STREAM z (a VARCHAR(20))"),
@@ -295,14 +281,23 @@ def _code(text: str) -> str:
 
 
 def scalar_functions() -> str:
-    rows: list[tuple[str, ...]] = []
-    for function in sorted(scalars.FUNCTIONS, key=lambda each: each.name):
-        signatures = dict.fromkeys(show_signature(function.name, signature) for signature in function.signatures)
-        aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
-        examples = "<br>".join(f"`{call}` is `{result}`" for call, result in function.examples)
-        rows.append(("<br>".join(map(_code, signatures)), function.doc + aliases, examples))
-    rows += [(_code(signature), doc, "") for signature, doc in REWRITTEN.values()]
-    return table(("function", "gives", "examples"), rows)
+    """A table for each family."""
+    parts: list[str] = []
+    for family, functions in scalars.FAMILIES.items():
+        every = (*functions, *scalars.REWRITTEN_FAMILIES.get(family, ()))
+        rows = [_scalar_function(function) for function in sorted(every, key=lambda each: each.name)]
+        parts += ["", f"### {family}", "", table(("function", "gives", "examples"), rows)]
+    return "\n".join(parts)
+
+
+def _scalar_function(function: ScalarFunction | Rewritten) -> tuple[str, ...]:
+    if isinstance(function, Rewritten):
+        shown = [function.shown]
+    else:
+        shown = list(dict.fromkeys(show_signature(function.name, signature) for signature in function.signatures))
+    aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
+    examples = "<br>".join(f"`{call}` is `{result}`" for call, result in function.examples)
+    return ("<br>".join(map(_code, shown)), function.doc + aliases, examples)
 
 
 def aggregate_functions() -> str:

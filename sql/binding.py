@@ -11,10 +11,18 @@ from headrace.sql import expressions as e
 from headrace.sql import lambdas, nesting, time_calls
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
-from headrace.sql.functions import aggregates, scalars
-from headrace.sql.operations import arithmetic, call, cast, coerce, number, rewritten, together
-from headrace.sql.runtime import values
+from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.functions import aggregates, patterns, scalars
+from headrace.sql.operations import (
+    arithmetic,
+    call,
+    cast,
+    check_prepared,
+    coerce,
+    number,
+    rewritten,
+    together,
+)
 
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -358,23 +366,25 @@ class ExpressionBinder:
 
     def _bind_like(self, node: s.Like) -> e.Expr:
         operand, pattern = self.bind(node.operand), self.bind(node.pattern)
-        escape = self.bind(node.escape) if node.escape is not None else None
-        if operand.type.kind is t.Kind.NULL:
+        escape = self._bind_escape(node.escape) if node.escape is not None else None
+        for bound, part in ((operand, node.operand), (pattern, node.pattern)):
+            if bound.type.kind not in (t.Kind.VARCHAR, t.Kind.NULL):
+                raise sql_error(f"{node.match} takes VARCHAR, found {bound.type}", part.span)
+        if t.Kind.NULL in (operand.type.kind, pattern.type.kind):
             return e.Literal(None, t.BOOLEAN)
-        if operand.type.kind is not t.Kind.VARCHAR:
-            raise sql_error(f"LIKE takes VARCHAR, found {operand.type}", node.operand.span)
-        if not isinstance(pattern, e.Literal) or not isinstance(pattern.value, str):
-            raise sql_error("LIKE takes a constant pattern", node.pattern.span)
-        escape_text: str | None = None
-        if escape is not None and node.escape is not None:
-            if not isinstance(escape, e.Literal) or not isinstance(escape.value, str) or len(escape.value) != 1:
-                raise sql_error("ESCAPE takes one character", node.escape.span)
-            escape_text = escape.value
-        try:
-            values.like_pattern(pattern.value, escape_text, case_sensitive=node.case_sensitive)
-        except RecordError as error:
-            raise sql_error(str(error), node.pattern.span) from None
-        return e.Like(operand, pattern.value, escape_text, node.case_sensitive)
+        signature = patterns.match_signature(node.match, escape)
+        check_prepared(signature, (operand, pattern), (node.operand, node.pattern))
+        if node.match in (s.Match.LIKE, s.Match.ILIKE) and isinstance(pattern, e.Literal):
+            assert isinstance(pattern.value, str)
+            return e.Like(operand, pattern.value, escape, node.match is s.Match.LIKE)
+        name = node.match if escape is None else f"{node.match} ESCAPE '{escape}'"
+        return e.Call(name, signature, (operand, pattern), t.BOOLEAN)
+
+    def _bind_escape(self, node: s.Expression) -> str:
+        escape = self.bind(node)
+        if not isinstance(escape, e.Literal) or not isinstance(escape.value, str) or len(escape.value) != 1:
+            raise sql_error("ESCAPE takes one character", node.span)
+        return escape.value
 
     def _bind_case(self, node: s.Case) -> e.Expr:
         conditions: list[e.Expr] = []

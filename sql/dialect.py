@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError
-from sqlglot.parser import SENTINEL_NONE, Parser
+from sqlglot.parser import SENTINEL_NONE, Parser, binary_range_parser
 from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer
 
@@ -109,10 +109,17 @@ class HeadraceParser(Parser):
         **dict.fromkeys(_MOMENTS, lambda self: self._parse_moment()),
     }
     FUNCTION_PARSERS: ClassVar = {
-        **{name: Parser.FUNCTION_PARSERS[name] for name in ("CAST", "TRY_CAST", "POSITION", "SUBSTRING", "TRIM")},
+        **{
+            name: Parser.FUNCTION_PARSERS[name]
+            for name in ("CAST", "TRY_CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM")
+        },
         **dict.fromkeys(_WINDOW_FUNCTIONS, lambda self: self._parse_window_call()),
         "EXTRACT": lambda self: self._parse_extract_field(),
         **dict.fromkeys(("FLOOR", "CEIL", "CEILING"), lambda self: self._parse_ceil_or_floor()),
+    }
+    RANGE_PARSERS: ClassVar = {
+        **Parser.RANGE_PARSERS,
+        TokenType.TILDE: binary_range_parser(exp.RegexpLike),
     }
     QUERY_MODIFIER_PARSERS: ClassVar = {
         **Parser.QUERY_MODIFIER_PARSERS,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from headrace.sql import expressions as e
@@ -12,7 +13,7 @@ from headrace.sql import types as t
 from headrace.sql.codegen import time_arithmetic
 from headrace.sql.codegen.casts import converter, is_castable
 from headrace.sql.errors import RecordError, Span, did_you_mean_zone, sql_error
-from headrace.sql.functions import scalars
+from headrace.sql.functions import patterns, scalars
 from headrace.sql.functions.registry import Parameter, ScalarFunction, Signature
 from headrace.sql.runtime import json_access, values
 from headrace.sql.runtime.times import zone
@@ -147,10 +148,13 @@ def _decimal_result(operator: str, left: t.Type, right: t.Type) -> t.Type:
 
 
 def _concatenation(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
+    texts, bytes_ = scalars.BY_NAME["CONCAT"].signatures
+    if operator == "||" and left.type == right.type == t.BYTES:
+        return e.Call("CONCAT", bytes_, (left, right), t.BYTES)
     if t.Kind.VARCHAR not in (left.type.kind, right.type.kind):
         raise sql_error(f"`{operator}` joins VARCHAR, found {left.type} and {right.type}", span)
     operands = tuple(coerce(operand, t.VARCHAR, span) for operand in (left, right))
-    return e.Call("CONCAT", scalars.BY_NAME["CONCAT"].signatures[0], operands, t.VARCHAR)
+    return e.Call("CONCAT", texts, operands, t.VARCHAR)
 
 
 def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:
@@ -190,14 +194,28 @@ def _folded(operator: str, left: e.Literal, right: e.Literal, result: t.Type, sp
         raise sql_error(str(error), span) from None
 
 
+_COUNTS = {
+    **dict.fromkeys(("TYPEOF", "AS_VALUE", "TO_JSON", "TO_JSON_STRING"), 1),
+    **dict.fromkeys(("NULLIF", "IFNULL", "MOD", "IS_DISTINCT_FROM"), 2),
+    "IF": 3,
+}
+"""Operands of the functions that take a number of them; the others take any."""
+
+
 def rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
-    counts = dict.fromkeys(("TO_JSON", "TO_JSON_STRING", "JSON_STRING"), (1,))
-    counts |= {"NULLIF": (2,), "IF": (3,), "MOD": (2,), "IFNULL": (2,), "NVL": (2,)}
-    if len(operands) not in counts.get(node.name, range(1, 1000)):
-        wanted = counts[node.name][0] if node.name in counts else "some"
-        raise sql_error(f"{node.name} takes {wanted} operands", node.span)
-    match node.name:
-        case "TO_JSON_STRING" | "JSON_STRING":
+    name = scalars.REWRITTEN[node.name].name
+    wanted = _COUNTS.get(name)
+    if len(operands) != wanted if wanted is not None else not operands:
+        raise sql_error(f"{node.name} takes {wanted or 'some'} operand{'' if wanted == 1 else 's'}", node.span)
+    match name:
+        case "TYPEOF":
+            return e.Literal(str(operands[0].type), t.VARCHAR)
+        case "AS_VALUE":
+            return operands[0]
+        case "IS_DISTINCT_FROM":
+            left, right = together(operands, node.span, "compare")
+            return e.IsDistinct(left, right)
+        case "TO_JSON_STRING":
             return cast(to_json(operands[0], node.span), t.VARCHAR, node.span)
         case "TO_JSON":
             return to_json(operands[0], node.span)
@@ -255,18 +273,23 @@ def _json_of(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
 
 def call(function: ScalarFunction, operands: list[e.Expr], node: s.FunctionCall) -> e.Expr:
     """A call of the signature that fits the operands; SqlError that shows the signatures where none does."""
+    if function.name in patterns.EITHER_ORDER and len(operands) > 1:
+        first_is_constant, second_is_constant = (isinstance(operand, e.Literal) for operand in operands[:2])
+        if first_is_constant and not second_is_constant:  # ksqlDB's order: the pattern, then the text
+            operands = [operands[1], operands[0], *operands[2:]]
+            node = replace(node, arguments=(node.arguments[1], node.arguments[0], *node.arguments[2:]))
     for signature in function.signatures:
         fitted = _fit(signature, operands, node.span)
         type_ = None if fitted is None else _result_type(signature, fitted)
         if fitted is not None and type_ is not None:
-            _check_prepared(signature, fitted, node)
+            check_prepared(signature, fitted, node.arguments)
             return e.Call(function.name, signature, fitted, type_)
     given = ", ".join(str(operand.type) for operand in operands)
     shown = " or ".join(show_signature(function.name, signature) for signature in function.signatures)
     raise sql_error(f"{node.name}({given}) does not exist", node.span, f"it is {shown}")
 
 
-def _check_prepared(signature: Signature, operands: tuple[e.Expr, ...], node: s.FunctionCall) -> None:
+def check_prepared(signature: Signature, operands: tuple[e.Expr, ...], written: Sequence[s.Expression]) -> None:
     """Try constants that are prepared, or name a time zone; SqlError at the place of one that is wrong."""
     checks: list[tuple[int, Callable[[str], object]]] = []
     if signature.prepared is not None:
@@ -279,7 +302,7 @@ def _check_prepared(signature: Signature, operands: tuple[e.Expr, ...], node: s.
                 check(operand.value)
             except RecordError as error:
                 hint = did_you_mean_zone(operand.value) if check is zone else None
-                raise sql_error(str(error), node.arguments[index].span, hint) from None
+                raise sql_error(str(error), written[index].span, hint) from None
 
 
 def _result_type(signature: Signature, operands: tuple[e.Expr, ...]) -> t.Type | None:
@@ -328,6 +351,8 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
     match parameter:
         case "any":
             return operand
+        case "number" | "integer" if kind is t.Kind.NULL:
+            return coerce(operand, t.INT, span)
         case "number":
             return operand if operand.type.is_numeric else None
         case "integer":

@@ -135,12 +135,24 @@ class InList:
     span: Span
 
 
+class Match(StrEnum):
+    """Operators that match a text with a pattern."""
+
+    LIKE = "LIKE"
+    ILIKE = "ILIKE"
+    SIMILAR = "SIMILAR TO"
+    REGULAR = "~"
+    REGULAR_ANY_CASE = "~*"
+
+
 @dataclass(frozen=True, slots=True)
 class Like:
+    """Any of the operators."""
+
     operand: Expression
     pattern: Expression
     escape: Expression | None
-    case_sensitive: bool
+    match: Match
     span: Span
 
 

@@ -230,8 +230,6 @@ _REFUSED: dict[type[exp.Expr], str] = {
     exp.Slice: "a part of an array with [:]",
     exp.Struct: "{ }",
     exp.PropertyEQ: "`:=` here",
-    exp.RegexpLike: "a regular expression",
-    exp.SimilarTo: "SIMILAR TO",
     exp.WithinGroup: "WITHIN GROUP",
     exp.Order: "ORDER BY in an aggregate",
     exp.Any: "ANY",
@@ -331,10 +329,12 @@ def _is_distinct(node: exp.Expr, span: Span) -> syntax.Expression:
 
 
 def _between(node: exp.Expr, span: Span) -> syntax.Expression:
-    if node.args.get("symmetric"):
-        return refuse("BETWEEN SYMMETRIC", span)
     low, high = (convert_expression(node.args[name], span) for name in ("low", "high"))
-    return syntax.Between(convert_expression(node.this, span), low, high, span)
+    operand = convert_expression(node.this, span)
+    between = syntax.Between(operand, low, high, span)
+    if not node.args.get("symmetric"):
+        return between
+    return syntax.Binary("OR", between, syntax.Between(operand, high, low, span), span)
 
 
 def _in(node: exp.Expr, span: Span) -> syntax.Expression:
@@ -347,16 +347,25 @@ def _in(node: exp.Expr, span: Span) -> syntax.Expression:
     return syntax.InList(convert_expression(node.this, span), items, span)
 
 
+_MATCHES: dict[type[exp.Expr], syntax.Match] = {
+    exp.Like: syntax.Match.LIKE,
+    exp.ILike: syntax.Match.ILIKE,
+    exp.SimilarTo: syntax.Match.SIMILAR,
+    exp.RegexpLike: syntax.Match.REGULAR,
+    exp.RegexpILike: syntax.Match.REGULAR_ANY_CASE,
+}
+
+
 def _like(node: exp.Expr, span: Span) -> syntax.Expression:
     escape: syntax.Expression | None = None
     if isinstance(node, exp.Escape):
         escape = convert_expression(node.args["expression"], span)
         node = node.this
-        if not isinstance(node, (exp.Like, exp.ILike)):
+        if type(node) not in (exp.Like, exp.ILike, exp.SimilarTo):
             return refuse("ESCAPE here", span)
     pattern = convert_expression(node.args["expression"], span)
     operand = convert_expression(node.this, span)
-    like = syntax.Like(operand, pattern, escape, isinstance(node, exp.Like), span)
+    like = syntax.Like(operand, pattern, escape, _MATCHES[type(node)], span)
     return syntax.Unary("NOT", like, span) if node.args.get("negate") else like
 
 
@@ -533,6 +542,18 @@ def _named_call(name: str, *parts: str) -> Callable[[exp.Expr, Span], syntax.Exp
     return convert
 
 
+_TRIMS = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}
+
+
+def _trim(node: exp.Expr, span: Span) -> syntax.Expression:
+    if node.args.get("collation"):
+        return refuse("TRIM with COLLATE", span)
+    name = _TRIMS.get(str(node.args.get("position") or "").upper(), "TRIM")
+    parts = [node.this, node.args.get("expression")]
+    operands = tuple(convert_expression(part, span) for part in parts if part is not None)
+    return syntax.FunctionCall(name, operands, False, False, span)
+
+
 def _extract(node: exp.Expr, span: Span) -> syntax.Expression:
     unit = syntax.StringLiteral(node.this.name, span_of(node.this, span))
     operand = convert_expression(node.args["expression"], span)
@@ -577,14 +598,18 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
     exp.Like: _like,
     exp.ILike: _like,
     exp.Escape: _like,
+    exp.SimilarTo: _like,
+    exp.RegexpLike: _like,
+    exp.RegexpILike: _like,
     exp.Case: _case,
     exp.Cast: _cast,
     exp.TryCast: _cast,
     exp.AtTimeZone: _at_time_zone,
     exp.Anonymous: _call,
     exp.Substring: _named_call("SUBSTRING", "this", "start", "length"),
-    exp.StrPosition: _named_call("POSITION", "this", "substr"),
-    exp.Trim: _named_call("TRIM", "this"),
+    exp.StrPosition: _named_call("POSITION", "substr", "this", "position"),
+    exp.Overlay: _named_call("OVERLAY", "this", "expression", "from_", "for_"),
+    exp.Trim: _trim,
     exp.Extract: _extract,
     exp.Window: _over,
     exp.Array: _array,

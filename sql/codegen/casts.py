@@ -47,6 +47,8 @@ _TEMPLATES: dict[tuple[Kind, Kind], str] = {
     (Kind.TIMESTAMP, Kind.VARCHAR): "text_of_timestamp({0})",
     (Kind.TIMESTAMP, Kind.DATE): "days_of_timestamp({0})",
     (Kind.TIMESTAMP, Kind.BIGINT): "{0}",
+    (Kind.VARCHAR, Kind.BYTES): "{0}.encode()",
+    (Kind.BYTES, Kind.VARCHAR): "text_of_bytes({0})",
     (Kind.DATE, Kind.VARCHAR): "iso_date({0})",
     (Kind.DATE, Kind.TIMESTAMP): "({0} * DAY_MS)",
     (Kind.VARCHAR, Kind.JSON): "parse_json({0})",
@@ -72,7 +74,7 @@ NAMES: dict[str, Any] = {"parse_json": parse_json} | {
         *("text_of_boolean", "text_of_double", "text_of_decimal", "text_of_timestamp", "iso_date", "DAY_MS"),
         *("decimal_of_integer", "decimal_of_double", "fit_decimal", "in_int", "in_bigint", "days_of_timestamp"),
         *("integer_of_double", "integer_of_decimal", "parse_boolean", "parse_int", "parse_bigint", "parse_double"),
-        *("parse_decimal", "parse_iso_timestamp", "parse_iso_date"),
+        *("parse_decimal", "parse_iso_timestamp", "parse_iso_date", "text_of_bytes"),
     )
 }
 NAMES |= {
@@ -83,6 +85,7 @@ NAMES |= {
 
 _NEVER_FAILS = {"{0}", "float({0})", "int({0})", "str({0})", "({0} != 0)", "({0} * DAY_MS)", "days_of_timestamp({0})"}
 _NEVER_FAILS |= {"({0} % DAY_MS)", "iso_time({0})", "text_of_interval({0})", "text_of_months({0})"}
+_NEVER_FAILS |= {"{0}.encode()"}
 _NEVER_FAILS |= {f"text_of_{name}({{0}})" for name in ("boolean", "double", "decimal")}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.sql.errors import RecordError
-from headrace.sql.functions.registry import ScalarFunction, Signature, one
+from headrace.sql.functions.registry import Rewritten, ScalarFunction, Signature, one
 from headrace.sql.runtime.json_access import MISSING, at_path, json_path, parsed, scalar_text, text_of
 from headrace.sql.types import BOOLEAN, INT, JSON, VARCHAR, array_type, map_type
 
@@ -73,6 +73,37 @@ def json_items(text: str) -> tuple[str, ...] | None:
 
 
 _PATH = (VARCHAR, VARCHAR)
+
+REWRITTEN: tuple[Rewritten, ...] = (
+    Rewritten(
+        "TO_JSON",
+        (),
+        "TO_JSON(any)",
+        "The value as JSON; a text is a string of JSON, whatever it says.",
+        (("TO_JSON('[1]')", """CAST('"[1]"' AS JSON)"""),),
+    ),
+    Rewritten(
+        "TO_JSON_STRING",
+        ("JSON_STRING",),
+        "TO_JSON_STRING(any)",
+        "The value as the text of JSON.",
+        (("TO_JSON_STRING(ARRAY[1, NULL])", "'[1,null]'"),),
+    ),
+    Rewritten(
+        "JSON_ARRAY",
+        (),
+        "JSON_ARRAY(any, …)",
+        "An array of the values.",
+        (("JSON_ARRAY(1, 'a', NULL)", """CAST('[1,"a",null]' AS JSON)"""),),
+    ),
+    Rewritten(
+        "JSON_OBJECT",
+        (),
+        "JSON_OBJECT(VARCHAR, any, …)",
+        "An object of names and values by turns.",
+        (("JSON_OBJECT('a', 1, 'b', TRUE)", """CAST('{"a":1,"b":true}' AS JSON)"""),),
+    ),
+)
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     one(

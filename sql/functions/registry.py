@@ -61,6 +61,17 @@ class ScalarFunction:
     examples: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A function that is another expression by another name: the binder writes it out. `shown` is how it is called."""
+
+    name: str
+    aliases: tuple[str, ...]
+    shown: str
+    doc: str
+    examples: tuple[tuple[str, str], ...]
+
+
 def one(
     name: str, signature: Signature, doc: str, *examples: tuple[str, str], aliases: tuple[str, ...] = ()
 ) -> ScalarFunction:

@@ -146,6 +146,13 @@ def text_of_double(value: float) -> str:
     return repr(value)
 
 
+def text_of_bytes(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise RecordError("cast", "the bytes are not UTF-8") from None
+
+
 def text_of_timestamp(milliseconds: int) -> str:
     return iso_timestamp(milliseconds).replace("T", " ")
 

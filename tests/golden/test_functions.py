@@ -13,7 +13,7 @@ from tests.golden.goldens import LAYOUTS, Layout
 
 from headrace import App
 from headrace.sql.functions import aggregates, scalars
-from headrace.sql.functions.registry import ScalarFunction
+from headrace.sql.functions.registry import Rewritten, ScalarFunction
 
 SOURCE = "CREATE STREAM t (x INT);\n"
 SPECIAL_FORM = re.compile(r"\b(FROM|IN)\b")
@@ -46,26 +46,32 @@ AGGREGATES: dict[str, dict[str, tuple[Any, Any]]] = {
 """Type of x → call → its result over VALUES, and over nothing but NULL."""
 
 
+EVERY: tuple[ScalarFunction | Rewritten, ...] = (
+    *scalars.FUNCTIONS,
+    *(function for family in scalars.REWRITTEN_FAMILIES.values() for function in family),
+)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS[:2], ids=str)
-@pytest.mark.parametrize("function", scalars.FUNCTIONS, ids=lambda function: function.name)
-def test_scalar_examples_give_their_results(function: ScalarFunction, layout: Layout) -> None:
+@pytest.mark.parametrize("function", EVERY, ids=lambda function: function.name)
+def test_scalar_examples_give_their_results(function: ScalarFunction | Rewritten, layout: Layout) -> None:
     assert function.examples, f"{function.name} has no example"
     for call, literal in function.examples:
         assert _row(f"{call} AS a", layout)["a"] == _row(f"{literal} AS a", layout)["a"], call
 
 
-@pytest.mark.parametrize("function", scalars.FUNCTIONS, ids=lambda function: function.name)
-def test_scalar_result_type_is_that_of_its_example(function: ScalarFunction) -> None:
+@pytest.mark.parametrize("function", EVERY, ids=lambda function: function.name)
+def test_scalar_result_type_is_that_of_its_example(function: ScalarFunction | Rewritten) -> None:
     for call, literal in function.examples:
         types = App(f"{SOURCE}SELECT {call} AS a, {literal} AS b FROM t;").logical.queries[0].node.columns
         assert types[0].type.kind in (types[1].type.kind, "BIGINT"), call
 
 
-ALIASES = [(function, alias) for function in scalars.FUNCTIONS for alias in function.aliases]
+ALIASES = [(function, alias) for function in EVERY for alias in function.aliases]
 
 
 @pytest.mark.parametrize(("function", "alias"), ALIASES, ids=[alias for _, alias in ALIASES])
-def test_scalar_alias_is_the_function_itself(function: ScalarFunction, alias: str) -> None:
+def test_scalar_alias_is_the_function_itself(function: ScalarFunction | Rewritten, alias: str) -> None:
     plain = [example for example in function.examples if not SPECIAL_FORM.search(example[0])]
     assert plain
     for call, literal in plain:

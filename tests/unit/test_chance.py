@@ -37,3 +37,10 @@ def test_now_is_the_time_of_the_batch_under_each_of_its_names() -> None:
     present = "NOW() AS a, CURRENT_TIMESTAMP AS b, PROCTIME() AS c, LOCALTIMESTAMP AS d, UNIX_TIMESTAMP() AS e"
     rows = rows_of(f"SELECT {present}, CURRENT_DATE AS f, CURRENT_TIME AS g FROM events;")
     assert rows == [{**dict.fromkeys("abcde", 1_000_000), "f": "1970-01-01", "g": "00:16:40"}] * 2
+
+
+def test_uuid_is_asked_once_for_each_row() -> None:
+    assert rows_of("SELECT UPPER(u) AS b, u FROM (SELECT UUID() AS u FROM events);") == [
+        {"b": "U0", "u": "u0"},
+        {"b": "U1", "u": "u1"},
+    ]

@@ -42,9 +42,11 @@ class KafkaTutorials:
             "flatten-nested-data",
             "ksql-heterogeneous-json",
             "ksql-nested-json",
+            "masking-data",
             "merging",
             "session-windows",
             "splitting",
+            "transforming",
             "tumbling-windows",
         )
     )
