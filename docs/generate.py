@@ -24,7 +24,7 @@ from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
 from headrace.sql import options as o
-from headrace.sql.functions import aggregates, scalars, windows
+from headrace.sql.functions import aggregates, headers, scalars, windows
 from headrace.sql.operations import show_signature
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,7 +157,8 @@ REFUSED = (
         ),
     ),
     ("the time of day", "SELECT NOW() AS moment FROM s"),
-    ("pseudo-columns", "SELECT _timestamp FROM s"),
+    ("pseudo-columns of a query", "SELECT _timestamp FROM (SELECT * FROM s)"),
+    ("all headers at once", "SELECT _headers FROM s"),
     ("user-defined functions", "CREATE FUNCTION f AS 'module.f'"),
     ("intervals of months and years", "SELECT t + INTERVAL '1' MONTH AS later FROM s"),
     ("AT TIME ZONE", "SELECT t AT TIME ZONE 'Europe/Berlin' AS there FROM s"),
@@ -290,8 +291,10 @@ def _code(text: str) -> str:
 
 def scalar_functions() -> str:
     rows: list[tuple[str, ...]] = []
-    for function in sorted(scalars.FUNCTIONS, key=lambda each: each.name):
+    for function in sorted((*scalars.FUNCTIONS, *headers.FUNCTIONS), key=lambda each: each.name):
         signatures = dict.fromkeys(show_signature(function.name, signature) for signature in function.signatures)
+        if function in headers.FUNCTIONS:  # nobody writes their first operand
+            signatures = {f"{function.name}(VARCHAR)": None}
         aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
         examples = "<br>".join(f"`{call}` is `{result}`" for call, result in function.examples)
         rows.append(("<br>".join(map(_code, signatures)), function.doc + aliases, examples))

@@ -15,6 +15,7 @@ from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_me
 from headrace.sql.inserts import bind_insert
 from headrace.sql.operations import cast, coerce
 from headrace.sql.overs import check_limited, over_span
+from headrace.sql.record_parts import TIMESTAMP_COLUMN, Part, RecordPart
 from headrace.sql.relations import Relation, Relations, Rows, name_key, renamed
 from headrace.sql.runtime.time_format import TimeFormat
 from headrace.sql.selects import groups_inside
@@ -128,11 +129,12 @@ class Binder:
                 e.Column(
                     column.name.text,
                     column.type,
-                    not (column.not_null or column.name.text == event_time.column),
+                    not (column.not_null or column.name.text == event_time.column or _is_always(column)),
                 ),
                 column.key,
                 column.unsigned,
                 column.name.quoted,
+                _part_of(column, event_time),
             )
             for column in statement.columns
         )
@@ -198,6 +200,12 @@ class Binder:
                 raise sql_error("a column list needs a declared target", statement.columns[0].span)
             options = o.Options((), o.SINK_OPTIONS, "option")
         else:
+            beside = next((column for column in declared.columns if column.part is not None), None)
+            if beside is not None:
+                raise sql_error(
+                    f"`{target.name}` has `{beside.name.text}`, which no value holds and a query cannot write",
+                    statement.target.span,
+                )
             if any(column.processing_time for column in declared.columns):
                 raise sql_error(
                     f"`{target.name}` has a PROCTIME() column, which cannot be written", statement.target.span
@@ -316,9 +324,15 @@ def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
     if name is None:
         return p.EventTime(None, delay_ms, None)
     column = next((c for c in statement.columns if name.matches(c.name.text)), None)
+    if column is None and any(name.matches(known) for known in (TIMESTAMP_COLUMN, "ROWTIME")):
+        return p.EventTime(None, delay_ms, None)
     if column is None:
         hint = did_you_mean(name.text, (c.name.text for c in statement.columns))
         raise sql_error(f"column `{name.text}` does not exist", name.span, hint)
+    if column.part is not None:
+        if column.part.part is not Part.TIMESTAMP:
+            raise sql_error(f"the event time `{column.name.text}` is not in the value of a record", name.span)
+        return p.EventTime(None, delay_ms, None)
     if column.type.kind is t.Kind.VARCHAR:
         if text is None:
             raise sql_error(
@@ -334,6 +348,17 @@ def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
     if column.type.kind not in (t.Kind.TIMESTAMP, t.Kind.BIGINT):
         raise sql_error(f"the event time `{column.name.text}` is {column.type}", name.span, "declare it TIMESTAMP")
     return p.EventTime(column.name.text, delay_ms, None)
+
+
+def _is_always(column: s.ColumnDefinition) -> bool:
+    """Whether every record has what the column holds."""
+    return column.part is not None and column.part.part is not Part.HEADER
+
+
+def _part_of(column: s.ColumnDefinition, event_time: p.EventTime) -> RecordPart | None:
+    if column.part == RecordPart(Part.TIMESTAMP) and event_time.column is None:
+        return RecordPart(Part.TIME)  # the Kafka timestamp is the event time
+    return column.part
 
 
 def _query(name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str]) -> p.Query:

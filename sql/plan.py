@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from headrace.sql.errors import Span
 from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall
+from headrace.sql.record_parts import PSEUDO_COLUMNS, TIMESTAMP_COLUMN, Part, RecordPart
 from headrace.sql.syntax import Emit, RelationKind
 from headrace.sql.types import BIGINT, TIMESTAMP, Type, element_of
 from headrace.sql.windows import Window
@@ -43,6 +44,8 @@ class SourceColumn:
     key: bool
     unsigned: bool
     quoted: bool
+    part: RecordPart | None = None
+    """The part of a record that it holds; None: it is in the value (or the record key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,24 @@ class Source:
         """The columns that records hold."""
         computed = self.event_time.column if self.event_time.processing else None
         return tuple(column for column in self.columns if column.name != computed)
+
+    @property
+    def pseudo_columns(self) -> tuple[SourceColumn, ...]:
+        """The columns that no `*` shows; a declared column hides the one of its name."""
+        declared = {column.name if column.quoted else column.name.lower() for column in self.columns}
+        by_kafka = self.event_time.column is None
+        return tuple(
+            SourceColumn(
+                pseudo.name,
+                Column(pseudo.name, pseudo.type, pseudo.nullable),
+                False,
+                False,
+                False,
+                RecordPart(Part.TIME if by_kafka and pseudo.name == TIMESTAMP_COLUMN else pseudo.part),
+            )
+            for pseudo in PSEUDO_COLUMNS
+            if pseudo.name.lower() not in declared and not (self.event_time.processing and pseudo.part is Part.TIME)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
