@@ -294,7 +294,8 @@ def scalar_functions() -> str:
     for function in sorted((*scalars.FUNCTIONS, *headers.FUNCTIONS), key=lambda each: each.name):
         signatures = dict.fromkeys(show_signature(function.name, signature) for signature in function.signatures)
         if function in headers.FUNCTIONS:  # nobody writes their first operand
-            signatures = {f"{function.name}(VARCHAR)": None}
+            parameters = ", ".join(map(str, function.signatures[0].parameters[1:]))
+            signatures = {f"{function.name}({parameters})": None}
         aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
         examples = "<br>".join(f"`{call}` is `{result}`" for call, result in function.examples)
         rows.append(("<br>".join(map(_code, signatures)), function.doc + aliases, examples))

@@ -472,8 +472,11 @@ class ExpressionBinder:
             )
         if self._grouping is not None:
             raise sql_error(f"{node.name} must be in GROUP BY or inside an aggregate function", node.span)
-        if len(operands) != 1 or operands[0].type.kind not in (t.Kind.VARCHAR, t.Kind.NULL):
-            raise sql_error(f"{node.name} takes the name of a header", node.span)
+        if node.name == "HEADERS" and operands:
+            raise sql_error("HEADERS takes no operand", node.span, "HEADER takes the name of a header")
+        is_name = len(operands) == 1 and operands[0].type.kind in (t.Kind.VARCHAR, t.Kind.NULL)
+        if node.name == "HEADER" and not is_name:
+            raise sql_error("HEADER takes the name of a header", node.span)
         return call(headers.BY_NAME[node.name], [column, *operands], node)
 
 

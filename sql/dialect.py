@@ -19,7 +19,7 @@ from sqlglot.tokens import Tokenizer
 
 from headrace.sql import over_clauses, syntax, tree, types
 from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
-from headrace.sql.record_parts import METADATA, Part, RecordPart
+from headrace.sql.record_parts import LISTED_HEADERS, METADATA, Part, RecordPart
 from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, OVER_ARG
 
 DURATION_UNITS_MS = {
@@ -280,9 +280,9 @@ class HeadraceParser(Parser):
             elif self._match_text_seq("HEADER"):
                 part = self._parse_header(declared, self._prev)
             elif self._match_text_seq("HEADERS"):
-                raise sql_error(
-                    "HEADERS is not supported yet", token_span(self._prev), "HEADER('name') is the text of one header"
-                )
+                if declared != LISTED_HEADERS:
+                    raise sql_error(f"HEADERS are {LISTED_HEADERS}, found {declared}", token_span(self._prev))
+                part = RecordPart(Part.HEADERS)
             else:
                 break
         span = self._span_from(first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headrace.sql.types import BIGINT, BYTES, INT, TIMESTAMP, TIMESTAMP_LTZ, VARCHAR, Type, map_type
+from headrace.sql.types import BIGINT, BYTES, INT, TIMESTAMP, TIMESTAMP_LTZ, VARCHAR, Type, array_type, map_type, struct_type
 
 
 class Part(StrEnum):
@@ -39,6 +39,8 @@ class PseudoColumn:
     part: Part
 
 
+LISTED_HEADERS = array_type(struct_type(("key", VARCHAR), ("value", BYTES)))
+"""The type in which ksqlDB declares all headers."""
 HEADERS_COLUMN = "_headers"
 TIMESTAMP_COLUMN = "_timestamp"
 PSEUDO_COLUMNS = (
@@ -57,5 +59,6 @@ METADATA = {
     "partition": ((INT, BIGINT), Part.PARTITION),
     "offset": ((BIGINT,), Part.OFFSET),
     "topic": ((VARCHAR,), Part.TOPIC),
+    "headers": ((map_type(BYTES),), Part.HEADERS),
 }
 """Flink's metadata keys: the types that each can have, and what it is."""

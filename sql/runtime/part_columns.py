@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace.sql.errors import RecordError
-from headrace.sql.record_parts import Part
+from headrace.sql.record_parts import LISTED_HEADERS, Part
 from headrace.sql.runtime.columns import DecodedColumn
 from headrace.sql.runtime.records import Headers, RecordBatch
-from headrace.sql.types import Kind
+from headrace.sql.types import Kind, struct_class
 
 
 class PartReader:
@@ -62,7 +62,7 @@ def _values(column: DecodedColumn, batch: RecordBatch, times: Sequence[int]) -> 
         case Part.TOPIC:
             return [batch.topic] * len(times)
         case Part.HEADERS:
-            return [dict(headers) for headers in batch.headers]
+            return [_headers(column, headers) for headers in batch.headers]
         case Part.HEADER:
             return [_header(column, headers) for headers in batch.headers]
 
@@ -84,7 +84,7 @@ def _value(column: DecodedColumn, batch: RecordBatch, position: int, time: int) 
         case Part.TOPIC:
             return batch.topic
         case Part.HEADERS:
-            return dict(batch.headers[position])
+            return _headers(column, batch.headers[position])
         case Part.HEADER:
             return _header(column, batch.headers[position])
 
@@ -94,6 +94,14 @@ def _key_text(key: bytes | None) -> str | None:
         return None if key is None else key.decode()
     except UnicodeDecodeError:
         raise RecordError("key", "the record key is not UTF-8") from None
+
+
+def _headers(column: DecodedColumn, headers: Headers) -> Any:
+    """All headers: as ksqlDB lists them, or by name, the last of each."""
+    if column.type == LISTED_HEADERS:
+        header = struct_class(LISTED_HEADERS.element)
+        return tuple(header(name, value) for name, value in headers)
+    return dict(headers)
 
 
 def _header(column: DecodedColumn, headers: Headers) -> str | bytes | None:
