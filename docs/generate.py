@@ -47,8 +47,10 @@ REWRITTEN = {
 }
 OPTIONS = {
     "topic": "the Kafka topic; default: the lower-case name of the stream or table",
-    "format": "form of the values",
-    "key_format": "form of the record keys: `kafka` is plain text for one column, `json` always JSON",
+    "format": "[form of the values](#formats)",
+    "value_delimiter": "what stands between two fields of CSV: one character, SPACE or TAB; default: a comma",
+    "wrap_single_value": "`false`: the JSON value is the one column itself, no object",
+    "key_format": "[form of the record keys](#formats); default: `kafka`",
     "partitions": "of a source: the topic is created with so many where it does not exist; of a sink: created with so "
     "many (default: the parallelism)",
     "replicas": "replicas of a topic that Headrace creates; default: 3, or the number of brokers if that is less",
@@ -170,7 +172,7 @@ REFUSED = (
     ("SMALLINT, TINYINT", "CREATE STREAM z (a SMALLINT)"),
     ("a length of VARCHAR", "CREATE STREAM z (a VARCHAR(20))"),
     ("columns found by looking at the data", "CREATE STREAM z WITH (topic = 'z')"),
-    ("Avro, Protobuf and other formats", "CREATE STREAM z (a INT) WITH (format = 'avro')"),
+    ("Avro, Protobuf and JSON with schemas in a registry", "CREATE STREAM z (a INT) WITH (format = 'avro')"),
     ("an INTERVAL as a column", "SELECT INTERVAL '1' DAY AS day FROM s"),
     ("CREATE OR REPLACE", "CREATE OR REPLACE STREAM z AS SELECT k FROM s"),
     ("IF NOT EXISTS", "CREATE STREAM IF NOT EXISTS z AS SELECT k FROM s"),

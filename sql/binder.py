@@ -11,6 +11,7 @@ from headrace.sql import options as o
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
+from headrace.sql.bind_formats import check_sink_key, check_source_key, check_value, value_format
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.inserts import bind_insert
 from headrace.sql.operations import cast, coerce
@@ -149,6 +150,14 @@ class Binder:
                     statement.name.span,
                     f"read `{relation.name}` instead",
                 )
+        key_format = options.word("key_format") or "kafka"
+        check_source_key(key_format, [column.column for column in columns if column.key], options)
+        format_ = value_format(options)
+        computed = event_time.column if event_time.processing else None
+        in_value = [c.column for c in columns if c.part is None and c.name != computed]
+        if format_.is_single:
+            in_value = [c for c in in_value if not any(known.key and known.column is c for known in columns)]
+        check_value(format_, in_value, statement.name.span)
         start = options.text("start_from") or self._settings.get("start_from", "earliest")
         return p.Source(
             statement.name.text,
@@ -157,8 +166,9 @@ class Binder:
             event_time,
             options.number("partitions"),
             options.number("replicas"),
-            options.word("key_format") or "kafka",
+            key_format,
             o.start_from(start, None),
+            format_,
         )
 
     # Queries
@@ -381,7 +391,19 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
     retention_ms: int | None = None
     if retention is not None:
         retention_ms = o.duration_ms(retention, options.entry("retention").value_span)
-    return p.Sink(
+    format_ = value_format(options)
+    if format_.is_single and options.word("key_in_value") == "true":
+        raise sql_error(
+            f"a value of format `{format_.name}` is one column: it has no key", options.entry("key_in_value").span
+        )
+    key_format = options.word("key_format") or "kafka"
+    if "key_format" in options:
+        source = p.scan_of(node).source
+        known = source.key_format if any(column.key for column in source.columns) else None
+        parts = p.key_parts(node)
+        types = None if parts is None else [type_ for _, type_ in parts]
+        check_sink_key(key_format, types, known, options.entry("key_format").value_span)
+    sink = p.Sink(
         name,
         kind,
         options.text("topic") or topic,
@@ -389,10 +411,13 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
         options.number("replicas"),
         retention_ms,
         _key_columns(node, query.span),
-        options.word("key_format") or "kafka",
-        options.word("key_in_value") != "false",
+        key_format,
+        options.word("key_in_value") != "false" and not format_.is_single,
         text,
+        format_,
     )
+    check_value(format_, p.value_columns(node, sink), query.span)
+    return sink
 
 
 def _key_columns(node: p.Node, span: Span) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from headrace.sql.errors import Span
 from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall
+from headrace.sql.formats import JSON, ValueFormat
 from headrace.sql.record_parts import PSEUDO_COLUMNS, TIMESTAMP_COLUMN, Part, RecordPart
 from headrace.sql.syntax import Emit, RelationKind
 from headrace.sql.types import BIGINT, TIMESTAMP, Type, element_of
@@ -72,12 +73,18 @@ class Source:
     replicas: int | None
     key_format: str
     start_from: str
+    value_format: ValueFormat = JSON
 
     @property
     def stored_columns(self) -> tuple[SourceColumn, ...]:
         """The columns that records hold."""
         computed = self.event_time.column if self.event_time.processing else None
         return tuple(column for column in self.columns if column.name != computed)
+
+    @property
+    def value_fields(self) -> tuple[tuple[str, bool], ...]:
+        """The columns that a value can hold, in their order, and whether each is KEY."""
+        return tuple((column.name, column.key) for column in self.stored_columns if column.part is None)
 
     @property
     def pseudo_columns(self) -> tuple[SourceColumn, ...]:
@@ -366,6 +373,7 @@ class Sink:
     key_format: str
     key_in_value: bool
     timestamp_format: str | None
+    value_format: ValueFormat = JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +385,13 @@ class Query:
     sink: Sink
     on_error: OnError
     late: Late
+
+
+def value_columns(node: Node, sink: Sink) -> tuple[Column, ...]:
+    """The columns of a query's rows that are in the values of its records."""
+    in_key = kept_keys(node) if sink.key_columns is None else sink.key_columns
+    hidden = frozenset() if sink.key_in_value else frozenset(in_key)
+    return tuple(column for column in node.columns if column.name not in hidden)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headrace.sql.types import BIGINT, BYTES, INT, TIMESTAMP, TIMESTAMP_LTZ, VARCHAR, Type, array_type, map_type, struct_type
+from headrace.sql.types import (
+    BIGINT,
+    BYTES,
+    INT,
+    TIMESTAMP,
+    TIMESTAMP_LTZ,
+    VARCHAR,
+    Type,
+    array_type,
+    map_type,
+    struct_type,
+)
 
 
 class Part(StrEnum):

@@ -91,6 +91,7 @@ def names_column(select: s.Select, name: str) -> bool:
 def _expressions(select: s.Select) -> Iterator[s.Expression]:
     """The expressions of a query's clauses."""
     yield from (item.expression for item in select.items)
+    yield from (array for unnesting in select.unnestings for array in unnesting.arrays)
     yield from select.group_by or ()
     yield from (part for part in (select.where, select.having) if part is not None)
     for _, over in select.windows:

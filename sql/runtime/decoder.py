@@ -137,7 +137,16 @@ class SourceDecoder:
         keys = (
             batch.keys if self._keys is not None else ()
         )  # before the values: so one pass over the records brings both
-        values = batch.values
+        rows = self._rows_together(batch.values)
+        try:
+            if rows is not None and self._keys is not None and self._keys.fill(rows, keys):
+                return None
+        except RecordError:
+            return None
+        return rows
+
+    def _rows_together(self, values: Sequence[bytes | None]) -> list[Any] | None:
+        """Rows of all values, without what record keys say; None where some value needs a closer look."""
         try:
             # Objects at both sides of every join: so no record can complete what another one began.
             if set(map(_FIRST, values)) != _OPENING or set(map(_LAST, values)) != _CLOSING:  # type: ignore[arg-type]
@@ -156,8 +165,6 @@ class SourceDecoder:
                 if is_required and None in converted:
                     return None
                 deque(map(setter, rows, converted), maxlen=0)
-            if self._keys is not None and self._keys.fill(rows, keys):
-                return None
         except (RecordError, ValueError):
             return None
         return rows
@@ -211,7 +218,17 @@ class SourceDecoder:
         return decoded
 
     def _decode_one(self, value: bytes | None, key: bytes | None, seen: Seen) -> tuple[Any, dict[str, RecordError]]:
-        """A row, and what is wrong with its columns by name. RecordError where the value is no JSON object."""
+        """A row, and what is wrong with its columns by name. RecordError where the value is none at all."""
+        found, faults = self._read(value, seen)
+        if self._keys is not None:
+            faults.update(self._keys.merge(found, key))
+        for column in self._columns:
+            if found[column.name] is None and not column.nullable and column.name not in faults:
+                faults[column.name] = RecordError("null", f"column `{column.name}` is NOT NULL, the record has NULL")
+        return self._row(*[found.get(column.name) for column in self._all]), faults
+
+    def _read(self, value: bytes | None, seen: Seen) -> tuple[dict[str, Any], dict[str, RecordError]]:
+        """What a value holds and what is wrong with it, by column. RecordError where it is no JSON object."""
         if value is None:
             raise RecordError("tombstone", "the value is null (a tombstone), and a stream has no rows to delete")
         try:
@@ -235,12 +252,7 @@ class SourceDecoder:
             except RecordError as error:
                 found[column.name] = None
                 faults[column.name] = error
-        if self._keys is not None:
-            faults.update(self._keys.merge(found, key))
-        for column in self._columns:
-            if found[column.name] is None and not column.nullable and column.name not in faults:
-                faults[column.name] = RecordError("null", f"column `{column.name}` is NOT NULL, the record has NULL")
-        return self._row(*[found.get(column.name) for column in self._all]), faults
+        return found, faults
 
     def _decode_column(
         self, column: DecodedColumn, fields: dict[str, msgspec.Raw], spelled: str | None, seen: Seen
