@@ -157,7 +157,7 @@ def rows_of_file(source: Source, path: str) -> Iterator[Line]:
     """Values of a file, by its name's end: .jsonl, .ndjson, .json (also .gz), .csv, .parquet; `-` is stdin."""
     name = path.removesuffix(".gz")
     if path == "-" or name.endswith((".jsonl", ".ndjson", ".json")):
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(lines_of_file(path), 1):
             if line.strip():
                 yield Line(line.strip(), f"{path}:{number}")
     elif name.endswith(".csv"):
@@ -170,7 +170,7 @@ def rows_of_file(source: Source, path: str) -> Iterator[Line]:
 
 def envelopes_of_file(path: str) -> Iterator[Mapping[str, Any]]:
     """Envelopes of a file of JSON lines, in order. InputError where a line is none."""
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines_of_file(path), 1):
         if not line.strip():
             continue
         try:
@@ -184,7 +184,8 @@ def envelopes_of_file(path: str) -> Iterator[Mapping[str, Any]]:
         yield {**rest, "_origin": f"{path}:{number}"}
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def lines_of_file(path: str) -> Iterator[bytes]:
+    """Lines of a file, also of a .gz; `-` is stdin. InputError where it cannot be read."""
     try:
         if path == "-":
             yield from sys.stdin.buffer
@@ -198,7 +199,7 @@ def _lines(path: str) -> Iterator[bytes]:
 def _csv_rows(source: Source, path: str) -> Iterator[Line]:
     """CSV with a header line; numbers and booleans by the declared types, an empty field is NULL."""
     kinds = {column.name.lower(): column.column.type.kind for column in source.columns}
-    text = io.TextIOWrapper(io.BytesIO(b"".join(_lines(path))), encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(io.BytesIO(b"".join(lines_of_file(path))), encoding="utf-8-sig", newline="")
     for number, row in enumerate(csv.DictReader(text), 2):
         fields = {}
         for name, field in row.items():

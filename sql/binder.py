@@ -108,7 +108,7 @@ class Binder:
             raise sql_error(
                 f"`{statement.name.text}` has no columns",
                 statement.name.span,
-                "inference of columns is not supported yet",
+                "`headrace infer` writes the declaration that fits a topic or a file",
             )
         seen: set[str] = set()
         for column in statement.columns:
