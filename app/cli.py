@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from headrace.agents.errors import KafkaFailure
-from headrace.app.commands import broker, records, run, sql, test, topics
+from headrace.app.commands import broker, infer, records, run, sql, test, topics
 from headrace.app.errors import ExitCode, HeadraceError
 from headrace.app.invocation import Invocation, with_global_options_first
 from headrace.app.output import show_error, show_error_text
@@ -33,7 +33,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 cli.add_typer(broker.commands, name="broker")
-for module in (sql, test, run, topics, records):
+for module in (sql, infer, test, run, topics, records):
     module.register(cli)
 
 

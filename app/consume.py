@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import cast
 
 import orjson
@@ -35,7 +35,12 @@ def follow(settings: Settings, topic: str) -> Iterator[bytes]:
 
 
 def read_to_end(settings: Settings, topic: str) -> Iterator[bytes]:
-    """Envelopes of the records that are there now: the end of each partition is fixed when this is called."""
+    """Envelopes of the records that are there now."""
+    return map(envelope, records_to_end(settings, topic))
+
+
+def records_to_end(settings: Settings, topic: str) -> Generator[Message]:
+    """The records that are there now: the end of each partition is fixed when this is called."""
     with _assigned(settings, topic) as client:
         ends = _end_offsets(client)
         while ends:
@@ -48,7 +53,7 @@ def read_to_end(settings: Settings, topic: str) -> Iterator[bytes]:
             # A transaction's marker is an offset without a record: only the end of the partition tells of it.
             is_end = _is_end(record)
             if not is_end and partition in ends and offset < ends[partition]:
-                yield envelope(record)
+                yield record
             if partition in ends and (is_end or offset + 1 >= ends[partition]):
                 del ends[partition]
                 client.pause([TopicPartition(topic, partition)])

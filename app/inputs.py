@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from headrace.app.errors import InputError, UsageError
+from headrace.app.values import packed, written, written_alone
 from headrace.sql.errors import Span
 from headrace.sql.plan import Insert, Source
 from headrace.sql.runtime.records import Headers
@@ -57,12 +58,12 @@ def records_of_rows(source: Source, rows: Any) -> Iterator[SourceRecord]:
             origin: str | None = row.origin
         else:
             value, origin = _encode(row), None
-        yield SourceRecord(source.topic, _key_of(source, keys, value), value, 0, None, (), origin)
+        yield SourceRecord(source.topic, _key_of(source, keys, value), written(source, value), 0, None, (), origin)
 
 
 def _key_of(source: Source, keys: Sequence[str], value: bytes) -> bytes | None:
     """The record key that a producer of a keyed stream would have given: the value's key columns."""
-    if not keys:
+    if not keys or source.key_format == "none":
         return None
     try:
         fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
@@ -70,6 +71,10 @@ def _key_of(source: Source, keys: Sequence[str], value: bytes) -> bytes | None:
         return None
     folded = {name.lower(): raw for name, raw in fields.items()}
     raws = {name: fields.get(name, folded.get(name.lower())) for name in keys}
+    if source.key_format == "binary":
+        raw = raws[keys[0]]
+        type_ = next(column.column.type for column in source.columns if column.name == keys[0])
+        return None if raw is None or bytes(raw) == b"null" else packed(type_, bytes(raw))
     if len(keys) == 1 and source.key_format == "kafka":
         raw = raws[keys[0]]
         return None if raw is None else _plain(bytes(raw))
@@ -95,6 +100,7 @@ def records_of_envelopes(
 
     InputError names the envelope that is wrong.
     """
+    by_topic = {source.topic: source for source in sources.values()}
     for number, envelope in enumerate(envelopes, 1):
         origin = str(envelope.get("_origin", f"record {number}"))
         topic = envelope.get("topic")
@@ -112,6 +118,8 @@ def records_of_envelopes(
         if unknown:
             raise InputError(f"{origin}: unknown field `{sorted(unknown)[0]}` in an envelope")
         value = envelope["value"]
+        if isinstance(value, msgspec.Raw):
+            value = written_alone(by_topic[str(topic)], bytes(value))
         yield SourceRecord(
             str(topic),
             _key_bytes(envelope.get("key")),
@@ -133,8 +141,8 @@ def records_of_insert(insert: Insert, line_of: Callable[[Span], str]) -> Iterato
     """The records that an INSERT INTO … VALUES writes out."""
     for record in insert.records:
         line = Line(record.value, line_of(record.span))
-        for written in records_of_rows(insert.source, [line]):
-            yield replace(written, timestamp=record.timestamp)
+        for row in records_of_rows(insert.source, [line]):
+            yield replace(row, timestamp=record.timestamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +157,7 @@ def rows_of_file(source: Source, path: str) -> Iterator[Line]:
     """Values of a file, by its name's end: .jsonl, .ndjson, .json (also .gz), .csv, .parquet; `-` is stdin."""
     name = path.removesuffix(".gz")
     if path == "-" or name.endswith((".jsonl", ".ndjson", ".json")):
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(lines_of_file(path), 1):
             if line.strip():
                 yield Line(line.strip(), f"{path}:{number}")
     elif name.endswith(".csv"):
@@ -162,7 +170,7 @@ def rows_of_file(source: Source, path: str) -> Iterator[Line]:
 
 def envelopes_of_file(path: str) -> Iterator[Mapping[str, Any]]:
     """Envelopes of a file of JSON lines, in order. InputError where a line is none."""
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines_of_file(path), 1):
         if not line.strip():
             continue
         try:
@@ -172,11 +180,12 @@ def envelopes_of_file(path: str) -> Iterator[Mapping[str, Any]]:
             raise InputError(f"{path}:{number}: not an envelope: {error}") from None
         if "value" in envelope:
             raw = bytes(envelope["value"])
-            rest["value"] = None if raw == b"null" else raw
+            rest["value"] = None if raw == b"null" else msgspec.Raw(raw)
         yield {**rest, "_origin": f"{path}:{number}"}
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def lines_of_file(path: str) -> Iterator[bytes]:
+    """Lines of a file, also of a .gz; `-` is stdin. InputError where it cannot be read."""
     try:
         if path == "-":
             yield from sys.stdin.buffer
@@ -190,7 +199,7 @@ def _lines(path: str) -> Iterator[bytes]:
 def _csv_rows(source: Source, path: str) -> Iterator[Line]:
     """CSV with a header line; numbers and booleans by the declared types, an empty field is NULL."""
     kinds = {column.name.lower(): column.column.type.kind for column in source.columns}
-    text = io.TextIOWrapper(io.BytesIO(b"".join(_lines(path))), encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(io.BytesIO(b"".join(lines_of_file(path))), encoding="utf-8-sig", newline="")
     for number, row in enumerate(csv.DictReader(text), 2):
         fields = {}
         for name, field in row.items():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from headrace.app.values import shown
+from headrace.sql.errors import RecordError
 from headrace.sql.plan import Query, key_parts, scan_of
+from headrace.sql.runtime.binary import unpack
 from headrace.sql.types import Kind, Type
 
 _NUMBERS = (
@@ -20,6 +24,7 @@ class KeyReader:
 
     def __init__(self, query: Query) -> None:
         self._is_json = query.sink.key_format == "json"
+        self._unpack: Callable[[bytes], Any] | None = None
         parts = key_parts(query.node)
         types: list[Type]
         if parts is not None:
@@ -29,6 +34,9 @@ class KeyReader:
             columns = [column for column in scan_of(query.node).source.columns if column.key]
             types = [column.column.type for column in columns]
             self._is_json = self._is_json or len(types) > 1
+        key_format = query.sink.key_format if parts is not None else scan_of(query.node).source.key_format
+        if key_format == "binary" and len(types) == 1:
+            self._unpack = unpack(types[0])
         formatted = query.sink.timestamp_format is not None
         self._is_number = (
             len(types) == 1
@@ -39,6 +47,11 @@ class KeyReader:
     def read(self, key: bytes | None) -> Any:
         if key is None:
             return None
+        if self._unpack is not None and not key.startswith(b'{"'):
+            try:
+                return shown(self._unpack(key))
+            except RecordError:
+                return shown(key)
         if self._is_json or self._is_number or key.startswith(b'{"'):
             try:
                 return _without_null(msgspec.json.decode(key))

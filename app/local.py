@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from headrace.agents.partitioner import DefaultPartitioner
 from headrace.agents.tables import MemoryStore
 from headrace.agents.task import Task, TaskFactory, TaskSettings, TaskStopped
@@ -18,6 +16,7 @@ from headrace.app.application import DEFAULT_PARTITIONS
 from headrace.app.errors import InputError
 from headrace.app.inputs import SourceRecord, records_of_envelopes, records_of_insert, records_of_rows
 from headrace.app.keys import KeyReader
+from headrace.app.values import ValueReader
 from headrace.sql.physical import Mode, SourceInput
 from headrace.sql.runtime.records import Headers, MemoryBatch, Output, Position, TopicPartition
 
@@ -37,13 +36,15 @@ class OutputRecord:
     partition: int
     key: Any
     """The key's value; for several key columns a dict of them; None where the record has none."""
-    value: dict[str, Any] | None
+    value: Any
+    """The value: a dict of the columns; in formats other than JSON the text, or the one column."""
     timestamp: int
     headers: Headers
     raw_key: bytes | None
     """The key as it would stand on Kafka."""
     raw_value: bytes | None
     """The value as it would stand on Kafka."""
+    is_json: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,12 @@ class LocalResult:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0, 0, 0))
 
-    def final(self, sink: str) -> dict[Any, dict[str, Any]]:
+    def final(self, sink: str) -> dict[Any, Any]:
         """The last value of every key of a sink after all changes; deleted keys are absent.
 
         A key of several columns is the tuple of their values.
         """
-        last: dict[Any, dict[str, Any] | None] = {}
+        last: dict[Any, Any] = {}
         for record in self.records:
             if record.sink == sink:
                 key = tuple(record.key.values()) if isinstance(record.key, dict) else record.key
@@ -261,15 +262,25 @@ class LocalCluster:
         """What came out, decoded."""
         sinks = {query.sink.topic: query.sink.name for query in self._app.logical.queries}
         readers = {query.sink.topic: KeyReader(query) for query in self._app.logical.queries}
+        values = {query.sink.topic: ValueReader(query) for query in self._app.logical.queries}
         result = LocalResult()
         for topic, partition, key, value, timestamp, headers in self.outputs:
             if self._kinds[topic] is TopicKind.DEAD_LETTER:
                 result.dead_letters.append(self._dead_letter(key, value, dict(headers)))
                 continue
-            decoded = msgspec.json.decode(value) if value is not None else None
+            decoded = values[topic].read(value)
             result.records.append(
                 OutputRecord(
-                    sinks[topic], topic, partition, readers[topic].read(key), decoded, timestamp, headers, key, value
+                    sinks[topic],
+                    topic,
+                    partition,
+                    readers[topic].read(key),
+                    decoded,
+                    timestamp,
+                    headers,
+                    key,
+                    value,
+                    values[topic].is_json,
                 )
             )
         counters = [counter for task in self._tasks.values() for counter in task.counters.values()]

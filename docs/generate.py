@@ -24,7 +24,7 @@ from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
 from headrace.sql import options as o
-from headrace.sql.functions import aggregates, scalars, windows
+from headrace.sql.functions import aggregates, headers, scalars, windows
 from headrace.sql.functions.registry import Rewritten, ScalarFunction
 from headrace.sql.operations import show_signature
 
@@ -35,8 +35,10 @@ SECTION = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<e
 
 OPTIONS = {
     "topic": "the Kafka topic; default: the lower-case name of the stream or table",
-    "format": "form of the values",
-    "key_format": "form of the record keys: `kafka` is plain text for one column, `json` always JSON",
+    "format": "[form of the values](#formats)",
+    "value_delimiter": "what stands between two fields of CSV: one character, SPACE or TAB; default: a comma",
+    "wrap_single_value": "`false`: the JSON value is the one column itself, no object",
+    "key_format": "[form of the record keys](#formats); default: `kafka`",
     "partitions": "of a source: the topic is created with so many where it does not exist; of a sink: created with so "
     "many (default: the parallelism)",
     "replicas": "replicas of a topic that Headrace creates; default: 3, or the number of brokers if that is less",
@@ -152,7 +154,8 @@ REFUSED = (
         ),
     ),
     ("the watermark in an expression", "SELECT CURRENT_WATERMARK(t) AS w FROM s"),
-    ("pseudo-columns", "SELECT _timestamp FROM s"),
+    ("pseudo-columns of a query", "SELECT _timestamp FROM (SELECT * FROM s)"),
+    ("all headers at once", "SELECT _headers FROM s"),
     ("user-defined functions", "CREATE FUNCTION f AS 'module.f'"),
     ("windows and delays of months", "SELECT COUNT(*) AS c FROM s GROUP BY TUMBLE(t, INTERVAL '1' MONTH)"),
     ("months and days in one interval", "SELECT t + INTERVAL '1 month 2 days' AS later FROM s"),
@@ -161,7 +164,7 @@ REFUSED = (
     ("SMALLINT, TINYINT", "CREATE STREAM z (a SMALLINT)"),
     ("a length of VARCHAR", "CREATE STREAM z (a VARCHAR(20))"),
     ("columns found by looking at the data", "CREATE STREAM z WITH (topic = 'z')"),
-    ("Avro, Protobuf and other formats", "CREATE STREAM z (a INT) WITH (format = 'avro')"),
+    ("Avro, Protobuf and JSON with schemas in a registry", "CREATE STREAM z (a INT) WITH (format = 'avro')"),
     ("an INTERVAL of months as a column", "SELECT INTERVAL '1' MONTH AS month FROM s"),
     ("CREATE OR REPLACE", "CREATE OR REPLACE STREAM z AS SELECT k FROM s"),
     ("IF NOT EXISTS", "CREATE STREAM IF NOT EXISTS z AS SELECT k FROM s"),
@@ -282,10 +285,14 @@ def _code(text: str) -> str:
 
 def scalar_functions() -> str:
     """A table for each family."""
+    families: dict[str, tuple[ScalarFunction | Rewritten, ...]] = {
+        family: (*functions, *scalars.REWRITTEN_FAMILIES.get(family, ()))
+        for family, functions in scalars.FAMILIES.items()
+    }
+    families["Headers of the record"] = headers.FUNCTIONS
     parts: list[str] = []
-    for family, functions in scalars.FAMILIES.items():
-        every = (*functions, *scalars.REWRITTEN_FAMILIES.get(family, ()))
-        rows = [_scalar_function(function) for function in sorted(every, key=lambda each: each.name)]
+    for family, functions in families.items():
+        rows = [_scalar_function(function) for function in sorted(functions, key=lambda each: each.name)]
         parts += ["", f"### {family}", "", table(("function", "gives", "examples"), rows)]
     return "\n".join(parts)
 
@@ -293,6 +300,8 @@ def scalar_functions() -> str:
 def _scalar_function(function: ScalarFunction | Rewritten) -> tuple[str, ...]:
     if isinstance(function, Rewritten):
         shown = [function.shown]
+    elif function in headers.FUNCTIONS:  # nobody writes their first operand
+        shown = [f"{function.name}({', '.join(map(str, function.signatures[0].parameters[1:]))})"]
     else:
         shown = list(dict.fromkeys(show_signature(function.name, signature) for signature in function.signatures))
     aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""

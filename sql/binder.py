@@ -11,10 +11,12 @@ from headrace.sql import options as o
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
+from headrace.sql.bind_formats import check_sink_key, check_source_key, check_value, value_format
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.inserts import bind_insert
 from headrace.sql.operations import cast, coerce
 from headrace.sql.overs import check_limited, over_span
+from headrace.sql.record_parts import TIMESTAMP_COLUMN, Part, RecordPart
 from headrace.sql.relations import Relation, Relations, Rows, name_key, renamed
 from headrace.sql.runtime.time_format import form_of
 from headrace.sql.selects import groups_inside
@@ -106,7 +108,7 @@ class Binder:
             raise sql_error(
                 f"`{statement.name.text}` has no columns",
                 statement.name.span,
-                "inference of columns is not supported yet",
+                "`headrace infer` writes the declaration that fits a topic or a file",
             )
         seen: set[str] = set()
         for column in statement.columns:
@@ -128,11 +130,12 @@ class Binder:
                 e.Column(
                     column.name.text,
                     column.type,
-                    not (column.not_null or column.name.text == event_time.column),
+                    not (column.not_null or column.name.text == event_time.column or _is_always(column)),
                 ),
                 column.key,
                 column.unsigned,
                 column.name.quoted,
+                _part_of(column, event_time),
             )
             for column in statement.columns
         )
@@ -147,6 +150,14 @@ class Binder:
                     statement.name.span,
                     f"read `{relation.name}` instead",
                 )
+        key_format = options.word("key_format") or "kafka"
+        check_source_key(key_format, [column.column for column in columns if column.key], options)
+        format_ = value_format(options)
+        computed = event_time.column if event_time.processing else None
+        in_value = [c.column for c in columns if c.part is None and c.name != computed]
+        if format_.is_single:
+            in_value = [c for c in in_value if not any(known.key and known.column is c for known in columns)]
+        check_value(format_, in_value, statement.name.span)
         start = options.text("start_from") or self._settings.get("start_from", "earliest")
         return p.Source(
             statement.name.text,
@@ -155,8 +166,9 @@ class Binder:
             event_time,
             options.number("partitions"),
             options.number("replicas"),
-            options.word("key_format") or "kafka",
+            key_format,
             o.start_from(start, None),
+            format_,
         )
 
     # Queries
@@ -198,6 +210,12 @@ class Binder:
                 raise sql_error("a column list needs a declared target", statement.columns[0].span)
             options = o.Options((), o.SINK_OPTIONS, "option")
         else:
+            beside = next((column for column in declared.columns if column.part is not None), None)
+            if beside is not None:
+                raise sql_error(
+                    f"`{target.name}` has `{beside.name.text}`, which no value holds and a query cannot write",
+                    statement.target.span,
+                )
             if any(column.processing_time for column in declared.columns):
                 raise sql_error(
                     f"`{target.name}` has a PROCTIME() column, which cannot be written", statement.target.span
@@ -316,9 +334,15 @@ def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
     if name is None:
         return p.EventTime(None, delay_ms, None)
     column = next((c for c in statement.columns if name.matches(c.name.text)), None)
+    if column is None and any(name.matches(known) for known in (TIMESTAMP_COLUMN, "ROWTIME")):
+        return p.EventTime(None, delay_ms, None)
     if column is None:
         hint = did_you_mean(name.text, (c.name.text for c in statement.columns))
         raise sql_error(f"column `{name.text}` does not exist", name.span, hint)
+    if column.part is not None:
+        if column.part.part is not Part.TIMESTAMP:
+            raise sql_error(f"the event time `{column.name.text}` is not in the value of a record", name.span)
+        return p.EventTime(None, delay_ms, None)
     if column.type.kind is t.Kind.VARCHAR:
         if text is None:
             raise sql_error(
@@ -334,6 +358,17 @@ def _event_time(statement: s.CreateRelation, options: o.Options) -> p.EventTime:
     if column.type.kind not in (t.Kind.TIMESTAMP, t.Kind.TIMESTAMP_LTZ, t.Kind.BIGINT):
         raise sql_error(f"the event time `{column.name.text}` is {column.type}", name.span, "declare it TIMESTAMP")
     return p.EventTime(column.name.text, delay_ms, None)
+
+
+def _is_always(column: s.ColumnDefinition) -> bool:
+    """Whether every record has what the column holds."""
+    return column.part is not None and column.part.part is not Part.HEADER
+
+
+def _part_of(column: s.ColumnDefinition, event_time: p.EventTime) -> RecordPart | None:
+    if column.part == RecordPart(Part.TIMESTAMP) and event_time.column is None:
+        return RecordPart(Part.TIME)  # the Kafka timestamp is the event time
+    return column.part
 
 
 def _query(name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str]) -> p.Query:
@@ -356,7 +391,19 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
     retention_ms: int | None = None
     if retention is not None:
         retention_ms = o.duration_ms(retention, options.entry("retention").value_span)
-    return p.Sink(
+    format_ = value_format(options)
+    if format_.is_single and options.word("key_in_value") == "true":
+        raise sql_error(
+            f"a value of format `{format_.name}` is one column: it has no key", options.entry("key_in_value").span
+        )
+    key_format = options.word("key_format") or "kafka"
+    if "key_format" in options:
+        source = p.scan_of(node).source
+        known = source.key_format if any(column.key for column in source.columns) else None
+        parts = p.key_parts(node)
+        types = None if parts is None else [type_ for _, type_ in parts]
+        check_sink_key(key_format, types, known, options.entry("key_format").value_span)
+    sink = p.Sink(
         name,
         kind,
         options.text("topic") or topic,
@@ -364,10 +411,13 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
         options.number("replicas"),
         retention_ms,
         _key_columns(node, query.span),
-        options.word("key_format") or "kafka",
-        options.word("key_in_value") != "false",
+        key_format,
+        options.word("key_in_value") != "false" and not format_.is_single,
         text,
+        format_,
     )
+    check_value(format_, p.value_columns(node, sink), query.span)
+    return sink
 
 
 def _key_columns(node: p.Node, span: Span) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ from headrace.sql import lambdas, nesting, time_calls
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import Span, did_you_mean, sql_error
-from headrace.sql.functions import aggregates, patterns, scalars
+from headrace.sql.functions import aggregates, headers, patterns, scalars
 from headrace.sql.operations import (
     arithmetic,
     call,
@@ -23,6 +23,7 @@ from headrace.sql.operations import (
     rewritten,
     together,
 )
+from headrace.sql.record_parts import HEADERS_COLUMN
 
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -37,6 +38,8 @@ class Scope:
     """Columns that were declared in double quotes: only quoted names mean them, exactly."""
     owned: tuple[tuple[str | None, frozenset[str]], ...] = ()
     """Columns that are not those of the first relation, by the name of what they are of."""
+    pseudo: tuple[e.Column, ...] = ()
+    """The columns of a source that no `*` shows."""
 
     def resolve(self, name: s.Name) -> e.Column:
         """The column of a name; SqlError where there is none."""
@@ -51,6 +54,12 @@ class Scope:
             return exact[0]
         if len(found) > 1:
             raise sql_error(f"column `{name.column.text}` is ambiguous", name.span)
+        if not found and (pseudo := self.pseudo_column(name.column)):
+            if pseudo.name == HEADERS_COLUMN:
+                raise sql_error(
+                    f"`{HEADERS_COLUMN}` is no value by itself", name.span, "HEADER('name') is the text of a header"
+                )
+            return pseudo
         if not found:
             hint = did_you_mean(name.column.text, (c.name for c in known))
             raise sql_error(f"column `{name.column.text}` does not exist", name.span, hint)
@@ -74,6 +83,9 @@ class Scope:
         """Whether a name is that of a column with fields."""
         kinds = (t.Kind.STRUCT, t.Kind.JSON)
         return any(name.column.matches(column.name) and column.type.kind in kinds for column in self.columns)
+
+    def pseudo_column(self, name: s.Identifier) -> e.Column | None:
+        return next((column for column in self.pseudo if name.matches(column.name)), None)
 
     def _window_bound(self, window: s.Identifier, bound: s.Identifier) -> e.Column | None:
         """`w.start` where `w` is a window among the columns (and no relation)."""
@@ -416,13 +428,16 @@ class ExpressionBinder:
             return self._bind_constructor(node)
         if node.name in ("EXPLODE", "UNNEST"):
             return self._bind_explode(node)
+        if node.name in headers.BY_NAME:
+            return self._bind_header(node, [self.bind(argument) for argument in node.arguments])
         if node.name in lambdas.FORMS:
             return lambdas.call(node, self._within)
         if node.name in time_calls.NAMES:
             return time_calls.rewritten(node, [self.bind(argument) for argument in node.arguments])
         function = scalars.BY_NAME.get(node.name)
         if function is None and node.name not in scalars.REWRITTEN:
-            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *lambdas.FORMS, *time_calls.NAMES, *aggregates.BY_NAME)
+            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *lambdas.FORMS, *time_calls.NAMES)
+            known = (*known, *headers.BY_NAME, *aggregates.BY_NAME)
             near = near_name(node.name, known)
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         operands = [self.bind(argument) for argument in node.arguments]
@@ -462,6 +477,22 @@ class ExpressionBinder:
             else:
                 raise sql_error("a field of a STRUCT has a name", argument.target.span, "STRUCT(name := value)")
         return nesting.struct(fields, node.span)
+
+    def _bind_header(self, node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
+        """HEADER of the record that a row of a source is in."""
+        column = self._scope.pseudo_column(s.Identifier(HEADERS_COLUMN, False, node.span))
+        if column is None:
+            raise sql_error(
+                f"{node.name} needs the records of a source", node.span, "give it a name in the query that reads them"
+            )
+        if self._grouping is not None:
+            raise sql_error(f"{node.name} must be in GROUP BY or inside an aggregate function", node.span)
+        if node.name == "HEADERS" and operands:
+            raise sql_error("HEADERS takes no operand", node.span, "HEADER takes the name of a header")
+        is_name = len(operands) == 1 and operands[0].type.kind in (t.Kind.VARCHAR, t.Kind.NULL)
+        if node.name == "HEADER" and not is_name:
+            raise sql_error("HEADER takes the name of a header", node.span)
+        return call(headers.BY_NAME[node.name], [column, *operands], node)
 
 
 def names_window(name: s.Name, scope: Scope) -> bool:

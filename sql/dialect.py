@@ -19,6 +19,7 @@ from sqlglot.tokens import Tokenizer
 
 from headrace.sql import intervals, over_clauses, syntax, tree, types
 from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
+from headrace.sql.record_parts import LISTED_HEADERS, METADATA, Part, RecordPart
 from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, OVER_ARG
 
 _EMIT = TokenType.CLUSTER_BY  # a token type this dialect has no other use for, spent on EMIT
@@ -235,9 +236,8 @@ class HeadraceParser(Parser):
             raise self._expected("AS and the query of the view")
         if keys is not None:
             columns = [
-                syntax.ColumnDefinition(c.name, c.type, c.key or hit, c.not_null, c.unsigned, c.span)
-                for c in columns
-                for hit in [any(key.matches(c.name.text) for key in keys)]
+                replace(column, key=column.key or any(key.matches(column.name.text) for key in keys))
+                for column in columns
             ]
         return syntax.CreateRelation(
             kind, name, tuple(columns), primary_key, watermark, options, self._span_from(first)
@@ -268,6 +268,7 @@ class HeadraceParser(Parser):
             )
         declared, unsigned = tree.convert_type(data_type, self._span_from(type_token))
         key = primary = not_null = False
+        part: RecordPart | None = None
         while True:
             if self._match(TokenType.PRIMARY_KEY):
                 key = primary = True
@@ -277,9 +278,45 @@ class HeadraceParser(Parser):
                 not_null = True
             elif self._match(TokenType.NULL):
                 not_null = False
+            elif self._match_text_seq("METADATA"):
+                part = self._parse_metadata(name, declared)
+            elif self._match_text_seq("HEADER"):
+                part = self._parse_header(declared, self._prev)
+            elif self._match_text_seq("HEADERS"):
+                if declared != LISTED_HEADERS:
+                    raise sql_error(f"HEADERS are {LISTED_HEADERS}, found {declared}", token_span(self._prev))
+                part = RecordPart(Part.HEADERS)
             else:
                 break
-        return syntax.ColumnDefinition(name, declared, key, not_null, unsigned, self._span_from(first)), primary
+        span = self._span_from(first)
+        if part is not None and (key or unsigned):
+            raise sql_error("a column of METADATA or HEADER is neither KEY nor UNSIGNED", span)
+        return syntax.ColumnDefinition(name, declared, key, not_null, unsigned, span, part=part), primary
+
+    def _parse_metadata(self, name: syntax.Identifier, declared: types.Type) -> RecordPart:
+        """Flink's `METADATA [FROM 'key'] [VIRTUAL]`."""
+        key, span = name.text, name.span
+        if self._match(TokenType.FROM):
+            token = self._curr
+            self._expect(TokenType.STRING, "the name of metadata in quotes")
+            key, span = token.text, token_span(token)
+        self._match_text_seq("VIRTUAL")
+        if key not in METADATA:
+            raise sql_error(f"a record has no metadata `{key}`", span, did_you_mean(key, METADATA))
+        known, part = METADATA[key]
+        if declared not in known:
+            raise sql_error(f"the metadata `{key}` is {known[0]}, found {declared}", span)
+        return RecordPart(part)
+
+    def _parse_header(self, declared: types.Type, first: Token) -> RecordPart:
+        """ksqlDB's `HEADER('name')`."""
+        self._expect(TokenType.L_PAREN, "`(`")
+        token = self._curr
+        self._expect(TokenType.STRING, "the name of a header in quotes")
+        self._expect(TokenType.R_PAREN, "`)`")
+        if declared not in (types.VARCHAR, types.BYTES):
+            raise sql_error(f"a header is VARCHAR or BYTES, found {declared}", self._span_from(first))
+        return RecordPart(Part.HEADER, token.text)
 
     def _parse_processing_time(self, first: Token, name: syntax.Identifier) -> syntax.ColumnDefinition:
         if not self._match_text_seq("PROCTIME", "(", ")"):

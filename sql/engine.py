@@ -13,16 +13,20 @@ import msgspec
 from headrace.sql import physical as ph
 from headrace.sql.codegen.stage import GeneratedStage, generate
 from headrace.sql.explain import explain_stage
-from headrace.sql.plan import Query
+from headrace.sql.formats import FormatName
+from headrace.sql.plan import Query, value_columns
 from headrace.sql.runtime.chance import Chance
 from headrace.sql.runtime.codec import Block
 from headrace.sql.runtime.decoder import Decoded, SourceDecoder
+from headrace.sql.runtime.delimited import DelimitedDecoder
+from headrace.sql.runtime.encoders import encoder
 from headrace.sql.runtime.execution import AggregationState, OperatorState, QueryErrors, Rows, StageExecution
 from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.holding import Clock, HeldRows
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
+from headrace.sql.runtime.single_values import SingleValueDecoder
 from headrace.sql.runtime.state import GroupedState, timers_prefix
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier, newest_before
 from headrace.sql.runtime.windowed import PartialWindows, WindowedState
@@ -48,6 +52,12 @@ class Placement:
     """Repartition topic of each stage that this one sends to."""
     parallelism: int
     dead_letter_topic: str
+
+
+def _sink_buffer(query: Query) -> SinkBuffer:
+    sink = query.sink
+    types = [column.type for column in value_columns(query.node, sink)]
+    return SinkBuffer(sink.topic, encoder(sink.value_format, types))
 
 
 class CompiledStage:
@@ -95,7 +105,7 @@ class CompiledStage:
         for writer in self.generated.ordered:
             assert store is not None
             states.update(enumerate(writer.open(store, live), writer.number))
-        sinks = [SinkBuffer(query.sink.topic) for query in self.generated.sinks]
+        sinks = [_sink_buffer(query) for query in self.generated.sinks]
         exchanges = [
             ExchangeBuffer(
                 placement.exchange_topics[exchange.stage],
@@ -151,13 +161,18 @@ class CompiledStage:
         if not isinstance(self.stage.input, ph.SourceInput):
             return None
         source = self.stage.input.source
-        return SourceDecoder(
+        given = (
             self.generated.columns,
             [function.columns for function in self.generated.inputs],
             source.event_time.column,
             source.event_time.format,
             source.key_format,
         )
+        if source.value_format.is_single:
+            return SingleValueDecoder(*given, source.value_format.name)
+        if source.value_format.name is FormatName.CSV:
+            return DelimitedDecoder(*given, source.value_fields, source.value_format.delimiter)
+        return SourceDecoder(*given)
 
     def process_source(self, batch: RecordBatch, decoder: SourceDecoder, newest: int, execution: StageExecution) -> int:
         """Take a batch of a source partition; returns the largest event time read from it so far.

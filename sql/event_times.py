@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from headrace.sql import plan as p
 from headrace.sql.expressions import Arithmetic, Column, Expr, Literal
+from headrace.sql.record_parts import Part
 from headrace.sql.syntax import Emit
 from headrace.sql.types import Kind, Type
 from headrace.sql.windows import Daily, Hopping, Tumbling
@@ -17,7 +18,10 @@ def time_columns(node: p.Node) -> frozenset[str]:
         case p.Scan():
             name = node.source.event_time.column
             ordered = (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ, Kind.BIGINT)
-            return frozenset(c.name for c in node.columns if c.name == name and c.type.kind in ordered)
+            declared = (c.name for c in node.columns if c.name == name and c.type.kind in ordered)
+            parts = (*node.source.columns, *node.source.pseudo_columns)
+            of_record = (c.name for c in parts if c.part is not None and c.part.part is Part.TIME)
+            return frozenset((*declared, *of_record))
         case p.Project():
             below = time_columns(node.input)
             return frozenset(name for name, expr in node.items if _keeps_order(expr, below))

@@ -22,7 +22,7 @@ _KAFKAS_OWN = ("rowpartition", "rowoffset", "_partition", "_offset", "_topic", "
 
 def bind_insert(statement: s.InsertValues, source: p.Source) -> p.Insert:
     """The records of the statement. SqlError at the value that is none, or does not fit its column."""
-    columns = [column.column for column in source.stored_columns]
+    columns = [column.column for column in source.stored_columns if column.part is None]
     fields = written_columns(statement.columns, columns, statement.target)
     node = p.Project(p.Scan(source), tuple((column.name, column) for column in columns))
     sink = p.Sink(source.name, s.RelationKind.STREAM, source.topic, None, None, None, None, "kafka", True, None)

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 
 from headrace.sql import syntax, tree
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
+from headrace.sql.formats import DELIMITERS, NAMES
 from headrace.sql.runtime.values import parse_iso_timestamp
 
 _SYNONYMS = {
     "kafka_topic": "topic",
     "value_format": "format",
     "value.format": "format",
+    "csv.field-delimiter": "value_delimiter",
+    "value.csv.field-delimiter": "value_delimiter",
     "key.format": "key_format",
     "replication": "replicas",
     "scan.startup.mode": "start_from",
@@ -21,17 +24,19 @@ _SYNONYMS = {
 _START = {"earliest": "earliest", "latest": "latest", "earliest-offset": "earliest", "latest-offset": "latest"}
 
 SOURCE_OPTIONS = (
-    *("topic", "format", "key_format", "partitions", "replicas", "timestamp", "timestamp_format"),
-    *("start_from", "connector"),
+    *("topic", "format", "value_delimiter", "wrap_single_value", "key_format", "partitions", "replicas", "timestamp"),
+    *("timestamp_format", "start_from", "connector"),
 )
 SINK_OPTIONS = (
-    *("topic", "format", "key_format", "partitions", "replicas", "retention", "key_in_value"),
+    *("topic", "format", "value_delimiter", "wrap_single_value", "key_format", "partitions", "replicas", "retention"),
+    "key_in_value",
     *("timestamp_format", "changes", "ttl", "on_error", "late", "connector"),
 )
 SETTINGS = ("emit", "changes", "ttl", "on_error", "late", "start_from", "parallelism", "idle_timeout")
 _VALUES = {
-    "format": ("json",),
-    "key_format": ("kafka", "json"),
+    "format": tuple(NAMES),
+    "key_format": ("kafka", "json", "binary", "none"),
+    "wrap_single_value": ("true", "false"),
     "connector": ("kafka",),
     "changes": ("every", "latest"),
     "on_error": ("dead_letter", "skip", "fail"),
@@ -39,6 +44,7 @@ _VALUES = {
     "emit": ("changes", "final"),
     "key_in_value": ("true", "false"),
 }
+_WITH_SCHEMAS = ("avro", "protobuf", "protobuf_nosr", "json_sr", "avro-confluent", "protobuf-confluent")
 _COUNTS = ("partitions", "replicas", "parallelism")
 
 
@@ -94,6 +100,11 @@ def canonical(entry: syntax.Option, known: tuple[str, ...], what: str) -> str:
 def check_value(key: str, entry: syntax.Option) -> None:
     """Raises SqlError where an option does not take the value."""
     value = entry.value.lower()
+    if key in ("format", "key_format") and value in _WITH_SCHEMAS:
+        hint = f"its schemas are in a registry; known: {', '.join(_VALUES[key])}"
+        raise sql_error(f"format `{entry.value}` is not supported", entry.value_span, hint)
+    if key == "value_delimiter" and value not in DELIMITERS and (len(value) != 1 or value in '"\r\n'):
+        raise sql_error("`value_delimiter` is one character, SPACE or TAB", entry.value_span)
     if key in _VALUES and value not in _VALUES[key]:
         allowed = ", ".join(_VALUES[key])
         raise sql_error(f"`{entry.value}` is not a value of `{entry.key}`", entry.value_span, f"known: {allowed}")

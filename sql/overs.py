@@ -37,7 +37,7 @@ class OverBinder:
         self._times = time_columns(node)
         self._named = _NamedWindows(select.windows)
         self._computed: dict[e.Expr, e.Column] = {}
-        self._taken = {column.name for column in scope.columns}
+        self._taken = {column.name for column in node.columns}
         self._keys: tuple[e.Column, ...] = ()
         self._order: tuple[p.SortKey, ...] | None = None
         self._shared: s.OverClause | None = None
@@ -82,7 +82,7 @@ class OverBinder:
         self._named.check_used()
         below = self._input
         if self._computed:
-            columns = ((column.name, column) for column in self._scope.columns)
+            columns = ((column.name, column) for column in below.columns)
             computed = ((column.name, expr) for expr, column in self._computed.items())
             below = p.Project(below, (*columns, *computed))
         if self._order is None:
@@ -140,8 +140,9 @@ class OverBinder:
         return order
 
     def _time_hint(self) -> str:
-        if self._times:
-            return f"ORDER BY {min(self._times)}"
+        for columns in (self._scope.columns, self._scope.pseudo):
+            if known := self._times & {column.name for column in columns}:
+                return f"ORDER BY {min(known)}"
         return "the event time is no column of these rows: declare it with WATERMARK FOR, and select it"
 
     def _sort_key(self, item: s.OrderItem) -> p.SortKey:

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from headrace.sql.errors import Span
 from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall
+from headrace.sql.formats import JSON, ValueFormat
+from headrace.sql.record_parts import PSEUDO_COLUMNS, TIMESTAMP_COLUMN, Part, RecordPart
 from headrace.sql.syntax import Emit, RelationKind
 from headrace.sql.types import BIGINT, TIMESTAMP, Type, element_of
 from headrace.sql.windows import Window
@@ -43,6 +45,8 @@ class SourceColumn:
     key: bool
     unsigned: bool
     quoted: bool
+    part: RecordPart | None = None
+    """The part of a record that it holds; None: it is in the value (or the record key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,36 @@ class Source:
     replicas: int | None
     key_format: str
     start_from: str
+    value_format: ValueFormat = JSON
 
     @property
     def stored_columns(self) -> tuple[SourceColumn, ...]:
         """The columns that records hold."""
         computed = self.event_time.column if self.event_time.processing else None
         return tuple(column for column in self.columns if column.name != computed)
+
+    @property
+    def value_fields(self) -> tuple[tuple[str, bool], ...]:
+        """The columns that a value can hold, in their order, and whether each is KEY."""
+        return tuple((column.name, column.key) for column in self.stored_columns if column.part is None)
+
+    @property
+    def pseudo_columns(self) -> tuple[SourceColumn, ...]:
+        """The columns that no `*` shows; a declared column hides the one of its name."""
+        declared = {column.name if column.quoted else column.name.lower() for column in self.columns}
+        by_kafka = self.event_time.column is None
+        return tuple(
+            SourceColumn(
+                pseudo.name,
+                Column(pseudo.name, pseudo.type, pseudo.nullable),
+                False,
+                False,
+                False,
+                RecordPart(Part.TIME if by_kafka and pseudo.name == TIMESTAMP_COLUMN else pseudo.part),
+            )
+            for pseudo in PSEUDO_COLUMNS
+            if pseudo.name.lower() not in declared and not (self.event_time.processing and pseudo.part is Part.TIME)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -345,6 +373,7 @@ class Sink:
     key_format: str
     key_in_value: bool
     timestamp_format: str | None
+    value_format: ValueFormat = JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +385,13 @@ class Query:
     sink: Sink
     on_error: OnError
     late: Late
+
+
+def value_columns(node: Node, sink: Sink) -> tuple[Column, ...]:
+    """The columns of a query's rows that are in the values of its records."""
+    in_key = kept_keys(node) if sink.key_columns is None else sink.key_columns
+    hidden = frozenset() if sink.key_in_value else frozenset(in_key)
+    return tuple(column for column in node.columns if column.name not in hidden)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ class _Planner:
         operators = self._operators(scan, everything_here, name)
         wanted = {column.name for operator in operators for column in ph.needed(operator)}
         wanted.add(source.event_time.column or "")
-        columns = tuple(column for column in source.stored_columns if column.name in wanted)
+        known = (*source.stored_columns, *source.pseudo_columns)
+        columns = tuple(column for column in known if column.name in wanted)
         self._stages.insert(position, ph.Stage(name, ph.SourceInput(source, columns), operators))
 
     def _stage_name(self, node: p.Node) -> str:

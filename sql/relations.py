@@ -10,7 +10,7 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql.binding import Scope
 from headrace.sql.errors import did_you_mean, sql_error
-from headrace.sql.selects import bind_select
+from headrace.sql.selects import bind_select, names_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,18 @@ class Relations:
         name, rows = self._source(select.source, settings, commons)
         alias = select.source.alias
         called = alias.text if alias is not None else name
-        scope = Scope(rows.node.columns, () if called is None else (called,), rows.quoted)
-        return Rows(*bind_select(select, rows.node, scope, settings, rows.quoted))
+        node = rows.node
+        pseudo: tuple[e.Column, ...] = ()
+        if isinstance(node, p.Scan) and self._names_source(select.source, commons):
+            node, pseudo = _with_pseudo_columns(select, node)
+        scope = Scope(rows.node.columns, () if called is None else (called,), rows.quoted, pseudo=pseudo)
+        return Rows(*bind_select(select, node, scope, settings, rows.quoted))
+
+    def _names_source(self, reference: s.TableReference, commons: Commons) -> bool:
+        """Whether FROM has the name of a source itself, not of a query that gives all of its rows."""
+        if isinstance(reference.relation, s.Select) or name_key(reference.relation) in commons:
+            return False
+        return self.find(reference.relation).declared is not None
 
     def _source(
         self, reference: s.TableReference, settings: Mapping[str, str], commons: Commons
@@ -124,6 +134,16 @@ class Relations:
         rows = Rows(_readable(relation, reference), relation.quoted)
         self._read.add(key)
         return relation.name, renamed(rows, reference.columns)
+
+
+def _with_pseudo_columns(select: s.Select, node: p.Scan) -> tuple[p.Node, tuple[e.Column, ...]]:
+    """The rows of a source with those of its pseudo-columns that a query names; and all of these."""
+    pseudo = tuple(column.column for column in node.source.pseudo_columns)
+    named = tuple(column for column in pseudo if names_column(select, column.name))
+    if not named:
+        return node, pseudo
+    columns = ((column.name, column) for column in (*node.columns, *named))
+    return p.Project(node, tuple(columns)), pseudo
 
 
 def _readable(relation: Relation, reference: s.TableReference) -> p.Node:

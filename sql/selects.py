@@ -13,8 +13,10 @@ from headrace.sql import windows as w
 from headrace.sql.bind_windows import bind_window
 from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
 from headrace.sql.errors import Span, sql_error
+from headrace.sql.functions import headers
 from headrace.sql.options import duration_ms
 from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time
+from headrace.sql.record_parts import HEADERS_COLUMN, Part
 from headrace.sql.tops import filtered
 from headrace.sql.unnesting import Explosions, unnested
 
@@ -74,6 +76,30 @@ def is_grouped(select: s.Select) -> bool:
     return select.group_by is not None or any(
         is_aggregate(part) for item in select.items for part in walk(item.expression)
     )
+
+
+def names_column(select: s.Select, name: str) -> bool:
+    """Whether a query (not one inside of it) names a pseudo-column; a function of headers names theirs."""
+    return any(
+        (isinstance(part, s.Name) and part.column.matches(name))
+        or (isinstance(part, s.FunctionCall) and part.name in headers.BY_NAME and name == HEADERS_COLUMN)
+        for expression in _expressions(select)
+        for part in walk(expression)
+    )
+
+
+def _expressions(select: s.Select) -> Iterator[s.Expression]:
+    """The expressions of a query's clauses."""
+    yield from (item.expression for item in select.items)
+    yield from (array for unnesting in select.unnestings for array in unnesting.arrays)
+    yield from select.group_by or ()
+    yield from (part for part in (select.where, select.having) if part is not None)
+    for _, over in select.windows:
+        yield from (*over.partition_by, *(item.expression for item in over.order_by))
+    windows = (select.window, select.source.window, *(select.group_by or ()), *(i.expression for i in select.items))
+    for window in windows:
+        if isinstance(window, s.WindowClause) and window.time is not None:
+            yield window.time
 
 
 def groups_inside(select: s.Select) -> bool:
@@ -227,8 +253,12 @@ class _SelectGrouped:
         if not isinstance(time, s.Name):
             raise sql_error("a window takes a column as its time", time.span)
         column = self._scope.resolve(time)
-        event_time = _event_time_column(self._node)
-        if event_time is None:
+        if column.name in _event_time_columns(self._node):
+            return
+        shown = set(_event_time_columns(self._node)) & {known.name for known in self._scope.columns}
+        if column in self._scope.pseudo:
+            raise sql_error(f"`{time.column.text}` is not the event time of these rows", time.span, "ROWTIME is")
+        if not shown:
             scan = p.scan_of(self._node)
             if p.aggregate_of(self._node) is None and scan.source.event_time.column is None:
                 raise sql_error(
@@ -239,10 +269,7 @@ class _SelectGrouped:
             raise sql_error(
                 f"`{time.column.text}` is not the event time of these rows", time.span, "leave the time column out"
             )
-        if column.name != event_time:
-            raise sql_error(
-                f"`{time.column.text}` is not the event time of these rows", time.span, f"it is `{event_time}`"
-            )
+        raise sql_error(f"`{time.column.text}` is not the event time of these rows", time.span, f"it is `{min(shown)}`")
 
     def _keys(self, group_by: list[s.Expression]) -> tuple[tuple[str, e.Expr], ...]:
         binder = ExpressionBinder(self._scope)
@@ -308,16 +335,16 @@ def _check_key_names(select: s.Select, items: tuple[tuple[str, e.Expr], ...], ke
             )
 
 
-def _event_time_column(node: p.Node) -> str | None:
-    """The column that holds the event time of a node's rows; None where none does."""
+def _event_time_columns(node: p.Node) -> tuple[str, ...]:
+    """The columns that hold the event time of a node's rows."""
     match node:
-        case p.Scan():
-            return node.source.event_time.column
+        case p.Scan(source=source):
+            known = (*source.columns, *source.pseudo_columns)
+            of_record = (c.name for c in known if c.part is not None and c.part.part is Part.TIME)
+            return (source.event_time.column, *of_record) if source.event_time.column is not None else (*of_record,)
         case p.Filter() | p.Unnest() | p.Over():
-            return _event_time_column(node.input)
+            return _event_time_columns(node.input)
         case p.Project():
-            inner = _event_time_column(node.input)
-            for name, expr in node.items:
-                if isinstance(expr, e.Column) and expr.name == inner:
-                    return name
-    return None
+            inner = _event_time_columns(node.input)
+            return tuple(name for name, expr in node.items if isinstance(expr, e.Column) and expr.name in inner)
+    return ()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.sql.errors import Span
+from headrace.sql.record_parts import RecordPart
 from headrace.sql.types import Type
 
 
@@ -412,6 +413,8 @@ class ColumnDefinition:
     span: Span
     processing_time: bool = False
     """`name AS PROCTIME()`: no part of the records, but the wall time at which each is read."""
+    part: RecordPart | None = None
+    """`METADATA FROM …`, `HEADER('…')`: the part of a record that it holds."""
 
 
 @dataclass(frozen=True, slots=True)

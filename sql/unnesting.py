@@ -129,7 +129,7 @@ def _widened(scope: Scope, node: p.Node, names: list[str], unnesting: s.Unnestin
     quoted = frozenset(name.text for name in unnesting.columns if name.quoted)
     return replace(
         scope,
-        columns=node.columns,
+        columns=tuple(column for column in node.columns if column not in scope.pseudo),
         qualifiers=scope.qualifiers if called is None else (*scope.qualifiers, called),
         quoted=scope.quoted | quoted,
         owned=(*scope.owned, (called, frozenset(names))),

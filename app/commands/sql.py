@@ -13,6 +13,7 @@ import typer
 from headrace.app.errors import ExitCode, InputError, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import is_terminal, progress, show_rows
+from headrace.app.values import shown
 from headrace.sql.explain import ExplainStage
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ def _print(records: list[OutputRecord], sinks: list[str], form: Format) -> None:
     match form:
         case Format.TABLE:
             for sink in sinks:
-                rows = [record.value for record in records if record.sink == sink and record.value is not None]
+                values = [record.value for record in records if record.sink == sink and record.value is not None]
+                rows = [value if isinstance(value, dict) else {"value": shown(value)} for value in values]
                 show_rows(sink, rows)
         case Format.VALUE:
             for record in records:
@@ -200,7 +202,7 @@ def _line(record: OutputRecord) -> bytes:
             "sink": record.sink,
             "partition": record.partition,
             "key": record.key,
-            "value": msgspec.Raw(record.raw_value or b"null"),
+            "value": msgspec.Raw(record.raw_value or b"null") if record.is_json else shown(record.value),
             "timestamp": record.timestamp,
         }
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +14,8 @@ from headrace.app.testing.compare import exact_json
 from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql.errors import did_you_mean
+from headrace.sql.formats import JSON, FormatName
+from headrace.sql.types import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class SinkView:
     def wide_query(self) -> p.Query:
         """The query with all columns in the value."""
         items = tuple((column.name, column) for column in self.columns)
-        sink = replace(self.query.sink, key_in_value=True)
+        sink = replace(self.query.sink, key_in_value=True, value_format=JSON)
         return replace(self.query, node=p.Project(self.query.node, items), sink=sink)
 
     def key(self, record: OutputRecord) -> dict[str, Any]:
@@ -47,7 +51,28 @@ class SinkView:
         """All columns of a record; None for a tombstone."""
         if record.raw_value is None:
             return None
-        return {**self.key(record), **exact_json(record.raw_value)}
+        return {**self.key(record), **self._value(record.raw_value, record)}
+
+    def _value(self, raw: bytes, record: OutputRecord) -> dict[str, Any]:
+        """The columns of a value, as JSON has them."""
+        form = self.query.sink.value_format
+        columns = p.value_columns(self.query.node, self.query.sink)
+        if form.is_single:
+            value = exact_json(raw) if record.is_json else record.value
+            return {columns[0].name: b64encode(value).decode() if isinstance(value, bytes) else value}
+        if form.name is FormatName.CSV:
+            (fields,) = csv.reader([raw.decode()], delimiter=form.delimiter)
+            return {column.name: _of_text(text, column) for column, text in zip(columns, fields, strict=True)}
+        found: dict[str, Any] = exact_json(raw)
+        return found
+
+
+def _of_text(text: str, column: e.Column) -> Any:
+    """What JSON has in place of a field of CSV."""
+    is_time = column.type.kind is Kind.TIMESTAMP and text.lstrip("-").isdigit()
+    if text and (is_time or column.type.is_numeric or column.type.kind is Kind.BOOLEAN):
+        return exact_json(text)
+    return text or None
 
 
 def _key_columns(query: p.Query) -> Iterator[e.Column]:

@@ -223,7 +223,8 @@ class RowWriter:
         if code.query.sink.key_columns is None:
             function.setup(f"headers_{number} = []")
             function.line(f"values_{number}.append({value})")
-            function.line(f"keys_{number}.append(record_key)")
+            key = "None" if code.query.sink.key_format == "none" else "record_key"
+            function.line(f"keys_{number}.append({key})")
             function.line(f"times_{number}.append({row.time})")
             function.line(f"headers_{number}.append(headers)")
             function.finish(f"task.sinks[{number}].extend({lists}, headers_{number})")

@@ -8,7 +8,11 @@ import msgspec
 
 from headrace.sql import plan as p
 from headrace.sql.codegen.expressions import Names, Variable
+from headrace.sql.codegen.writer import tuple_text
+from headrace.sql.formats import JSON, FormatName
 from headrace.sql.runtime import values
+from headrace.sql.runtime.binary import pack
+from headrace.sql.runtime.encoders import text_of_bytes
 from headrace.sql.runtime.nested import jsonable
 from headrace.sql.runtime.time_format import form_of
 from headrace.sql.types import Kind, Type
@@ -29,9 +33,7 @@ class SinkCode:
         self.number = number
         self._names = names
         sink = query.sink
-        in_key = p.kept_keys(query.node) if sink.key_columns is None else sink.key_columns
-        hidden = frozenset() if sink.key_in_value else frozenset(in_key)
-        self.columns = [column for column in query.node.columns if column.name not in hidden]
+        self.columns = p.value_columns(query.node, sink)
         fields = [f"c{index}" for index in range(len(self.columns))]
         struct = msgspec.defstruct(
             "Value",
@@ -39,15 +41,37 @@ class SinkCode:
             gc=False,
             rename=dict(zip(fields, (column.name for column in self.columns), strict=True)),
         )
-        self._value = names.bind(f"Value_{number}", struct)
+        self._format = sink.value_format
+        self._value = names.bind(f"Value_{number}", struct) if self._format == JSON else ""
         form = form_of(sink.timestamp_format) if sink.timestamp_format is not None else None
         self._times = (form.format, form.format_instant) if form is not None else None
         self._key: str | None = None
 
     def value(self, columns: dict[str, Variable]) -> str:
-        """Code of the value of a record."""
-        parts = [self._json(columns[c.name], c.type) for c in self.columns]
-        return f"{self._value}({', '.join(parts)})"
+        """Code of what the encoder of the sink's format makes a record's value of."""
+        match self._format.name:
+            case FormatName.JSON | FormatName.JSON_VALUE:
+                parts = [self._json(columns[c.name], c.type) for c in self.columns]
+            case FormatName.CSV:
+                return f"({tuple_text([self._field(columns[c.name], c.type) for c in self.columns])})"
+            case FormatName.BINARY | FormatName.RAW:
+                parts = [columns[c.name].code for c in self.columns]
+        return parts[0] if self._format.is_single else f"{self._value}({', '.join(parts)})"
+
+    def _field(self, variable: Variable, type_: Type) -> str:
+        """Code of a field of CSV."""
+        makers = {
+            Kind.BOOLEAN: values.text_of_boolean,
+            Kind.DECIMAL: values.text_of_decimal,
+            Kind.BYTES: text_of_bytes,
+        }
+        if type_.kind is Kind.JSON:
+            return variable.code
+        if type_.kind not in makers:
+            return self._json(variable, type_)
+        make = makers[type_.kind]
+        call = f"{self._names.bind(make.__name__, make)}({variable.code})"
+        return f"(None if {variable.code} is None else {call})" if variable.nullable else call
 
     def key(self, keys: list[tuple[Variable, Type]], start: str | None, end: str | None) -> str:
         """Code of the key of a grouped record, over the grouping key and the window."""
@@ -71,6 +95,8 @@ class SinkCode:
         encode = self._names.bind("encode_json", _encode_json)
         if sink.key_format == "json":
             text = f"{encode}({self._json(Variable(variable.code, False), type_)})"
+        elif sink.key_format == "binary":
+            text = f"{self._names.bind(f'pack_{self.number}', pack(type_))}({variable.code})"
         else:
             text = self._text(variable.code, type_)
         if not variable.nullable:

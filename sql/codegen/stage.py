@@ -102,7 +102,14 @@ class _StageWriter:
             return ()
         return tuple(
             DecodedColumn(
-                c.name, self._attributes[c.name], c.column.type, c.column.nullable, c.unsigned, c.quoted, c.key
+                c.name,
+                self._attributes[c.name],
+                c.column.type,
+                c.column.nullable,
+                c.unsigned,
+                c.quoted,
+                c.key,
+                c.part,
             )
             for c in self._stage.input.columns
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from headrace.sql.record_parts import RecordPart
 from headrace.sql.runtime import values as v
 from headrace.sql.runtime.nested import is_nested, value_of_json
 from headrace.sql.runtime.times import parse_iso_time
@@ -26,6 +27,8 @@ class DecodedColumn:
     unsigned: bool
     quoted: bool
     key: bool
+    part: RecordPart | None = None
+    """The part of a record that it holds; None: it is in the value (or the record key)."""
 
 
 _BOUNDS = {

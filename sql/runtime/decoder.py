@@ -19,6 +19,7 @@ import msgspec
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime.columns import MOMENTS, DecodedColumn, conversion, json_type
 from headrace.sql.runtime.nested import is_nested
+from headrace.sql.runtime.part_columns import PartReader
 from headrace.sql.runtime.record_keys import KeyDecoder
 from headrace.sql.runtime.records import RecordBatch
 from headrace.sql.runtime.time_format import form_of
@@ -71,7 +72,9 @@ class SourceDecoder:
         time_format: str | None,
         key_format: str,
     ) -> None:
-        self._columns = tuple(columns)
+        self._all = tuple(columns)
+        self._columns = tuple(c for c in columns if c.part is None)
+        self._parts = PartReader([c for c in columns if c.part is not None])
         self._consumers = tuple(consumers)
         self._time = next((c for c in columns if c.name == time_column), None)
         self._time_format = form_of(time_format) if time_format is not None else None
@@ -80,7 +83,7 @@ class SourceDecoder:
             "Row", [(c.attribute, Any) for c in columns], gc=False
         )  # the rows of the slow path; attributes as in the fast ones
         self._lenient = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        self._shapes = {c.name: Shape(c.name, Presence.ALWAYS, False) for c in columns}
+        self._shapes = {c.name: Shape(c.name, Presence.ALWAYS, False) for c in self._columns}
         self._single: dict[tuple[str, bool], Callable[[Any], Any]] = {}
         self._prepare()
 
@@ -88,7 +91,7 @@ class SourceDecoder:
         rows = self._decode_together(batch)
         if rows is not None:
             times = self._times_of(batch, rows)
-            if times is not None:
+            if times is not None and self._parts.fill(rows, batch, times):
                 return Decoded(rows, times)
         return self._decode_each(batch)
 
@@ -106,6 +109,12 @@ class SourceDecoder:
                 fields.append((column.attribute, type_, None))
             else:
                 fields.append((column.attribute, type_))
+        for column in self._parts.columns:
+            unused = f"({column.attribute})"
+            while unused in rename.values():
+                unused = f"({unused})"
+            rename[column.attribute] = unused  # what a value has of that name is overwritten
+            fields.append((column.attribute, Any, None))
         fields.sort(key=len)  # a field without a default cannot follow one with
         struct = msgspec.defstruct("Row", fields, gc=False, rename=rename)
         self._joined = msgspec.json.Decoder(struct).decode_lines
@@ -127,7 +136,16 @@ class SourceDecoder:
         keys = (
             batch.keys if self._keys is not None else ()
         )  # before the values: so one pass over the records brings both
-        values = batch.values
+        rows = self._rows_together(batch.values)
+        try:
+            if rows is not None and self._keys is not None and self._keys.fill(rows, keys):
+                return None
+        except RecordError:
+            return None
+        return rows
+
+    def _rows_together(self, values: Sequence[bytes | None]) -> list[Any] | None:
+        """Rows of all values, without what record keys say; None where some value needs a closer look."""
         try:
             # Objects at both sides of every join: so no record can complete what another one began.
             if set(map(_FIRST, values)) != _OPENING or set(map(_LAST, values)) != _CLOSING:  # type: ignore[arg-type]
@@ -146,8 +164,6 @@ class SourceDecoder:
                 if is_required and None in converted:
                     return None
                 deque(map(setter, rows, converted), maxlen=0)
-            if self._keys is not None and self._keys.fill(rows, keys):
-                return None
         except (RecordError, ValueError):
             return None
         return rows
@@ -183,7 +199,9 @@ class SourceDecoder:
         for position, value in enumerate(batch.values):
             try:
                 row, faults = self._decode_one(value, batch.keys[position], seen)
-                times.append(self._time_of(batch, position, row, faults))
+                time = self._time_of(batch, position, row, faults)
+                faults.update(self._parts.fill_one(row, batch, position, time))
+                times.append(time)
             except RecordError as error:
                 decoded.lost.append((position, error))
                 continue
@@ -199,7 +217,17 @@ class SourceDecoder:
         return decoded
 
     def _decode_one(self, value: bytes | None, key: bytes | None, seen: Seen) -> tuple[Any, dict[str, RecordError]]:
-        """A row, and what is wrong with its columns by name. RecordError where the value is no JSON object."""
+        """A row, and what is wrong with its columns by name. RecordError where the value is none at all."""
+        found, faults = self._read(value, seen)
+        if self._keys is not None:
+            faults.update(self._keys.merge(found, key))
+        for column in self._columns:
+            if found[column.name] is None and not column.nullable and column.name not in faults:
+                faults[column.name] = RecordError("null", f"column `{column.name}` is NOT NULL, the record has NULL")
+        return self._row(*[found.get(column.name) for column in self._all]), faults
+
+    def _read(self, value: bytes | None, seen: Seen) -> tuple[dict[str, Any], dict[str, RecordError]]:
+        """What a value holds and what is wrong with it, by column. RecordError where it is no JSON object."""
         if value is None:
             raise RecordError("tombstone", "the value is null (a tombstone), and a stream has no rows to delete")
         try:
@@ -223,12 +251,7 @@ class SourceDecoder:
             except RecordError as error:
                 found[column.name] = None
                 faults[column.name] = error
-        if self._keys is not None:
-            faults.update(self._keys.merge(found, key))
-        for column in self._columns:
-            if found[column.name] is None and not column.nullable and column.name not in faults:
-                faults[column.name] = RecordError("null", f"column `{column.name}` is NOT NULL, the record has NULL")
-        return self._row(*[found[column.name] for column in self._columns]), faults
+        return found, faults
 
     def _decode_column(
         self, column: DecodedColumn, fields: dict[str, msgspec.Raw], spelled: str | None, seen: Seen

@@ -9,6 +9,7 @@ from zlib import crc32
 import msgspec
 
 from headrace.sql.runtime.codec import Block, encode_key
+from headrace.sql.runtime.encoders import Encode
 from headrace.sql.runtime.records import Headers, Output
 from headrace.sql.runtime.watermarks import START
 
@@ -24,8 +25,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class SinkBuffer:
     """Records for one sink topic since they were last taken."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, encode: Encode) -> None:
         self._output = Output(topic, None)
+        self._encode = encode
         self.emitted = 0
         """Records ever emitted."""
 
@@ -36,19 +38,14 @@ class SinkBuffer:
         timestamps: list[int],
         headers: Sequence[Headers | None] = (),
     ) -> None:
-        """Records as parallel lists: keys (bytes, or generated Structs), values (Structs; None is a tombstone),
+        """Records as parallel lists: keys (bytes, or generated Structs), values (rows; None is a tombstone),
         timestamps, headers.
         """
         if not rows:
             return
         output = self._output
         start = len(output)
-        values = _encode_lines(rows).split(b"\n")
-        values.pop()  # after the last line end
-        if None in rows:
-            output.values.extend(None if value == b"null" else value for value in values)
-        else:
-            output.values.extend(values)
+        output.values.extend(self._encode(rows))
         if isinstance(keys[0], msgspec.Struct):
             keys = _encode_lines(keys).split(b"\n")
             keys.pop()

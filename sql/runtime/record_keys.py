@@ -10,6 +10,7 @@ import msgspec
 
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime import values as v
+from headrace.sql.runtime.binary import unpack
 from headrace.sql.runtime.columns import MOMENTS, DecodedColumn, conversion, json_type
 from headrace.sql.runtime.nested import is_nested, value_of_json
 from headrace.sql.runtime.times import parse_iso_time
@@ -22,6 +23,7 @@ class KeyDecoder:
     def __init__(self, columns: Sequence[DecodedColumn], key_format: str) -> None:
         self._columns = tuple(columns)
         self._as_text = len(columns) == 1 and key_format == "kafka"
+        self._unpack = unpack(columns[0].type) if key_format == "binary" else None
         self._null = msgspec.json.encode({columns[0].name: None})  # how a sink writes a NULL key of one column
         self._known: dict[bytes, tuple[Any, ...]] = {}
 
@@ -78,14 +80,18 @@ class KeyDecoder:
 
     def _parse(self, key: bytes) -> tuple[Any, ...]:
         try:
-            if self._as_text:
+            parsed: tuple[Any, ...]
+            if self._unpack is not None:
+                parsed = (None if key == self._null else self._unpack(key),)
+            elif self._as_text:
                 (column,) = self._columns
                 is_null = key == self._null
-                parsed: tuple[Any, ...] = (None if is_null else _parse_plain(column, key),)
+                parsed = (None if is_null else _parse_plain(column, key),)
             else:
                 parsed = self._parse_json(key)
         except (UnicodeDecodeError, msgspec.DecodeError, RecordError) as error:
-            raise RecordError("key", f"the record key cannot be read: {error}") from None
+            hint = " (key_format `binary` reads numbers as bytes)" if self._as_text and _looks_packed(key) else ""
+            raise RecordError("key", f"the record key cannot be read: {error}{hint}") from None
         except RecursionError:
             raise RecordError("key", "the record key is nested too deeply") from None
         self._known[key] = parsed
@@ -93,25 +99,30 @@ class KeyDecoder:
 
     def _parse_json(self, key: bytes) -> tuple[Any, ...]:
         if len(self._columns) == 1 and not key.lstrip().startswith(b"{"):
-            return (_from_json(self._columns[0], key),)
+            return (from_json(self._columns[0], key),)
         fields = msgspec.json.decode(key, type=dict[str, msgspec.Raw])
         folded = {name.lower(): raw for name, raw in fields.items()}
         raws = [fields.get(c.name, folded.get(c.name.lower())) for c in self._columns]
-        return tuple(None if raw is None else _from_json(c, raw) for c, raw in zip(self._columns, raws, strict=True))
+        return tuple(None if raw is None else from_json(c, raw) for c, raw in zip(self._columns, raws, strict=True))
 
 
-def _from_json(column: DecodedColumn, raw: Any) -> Any:
+def from_json(column: DecodedColumn, raw: Any) -> Any:
     as_text = column.type.kind in MOMENTS and bytes(raw)[:1] == b'"'
     value = msgspec.json.decode(raw, type=json_type(column, times_as_text=as_text))
     convert = conversion(column, times_as_text=as_text)
     return value if value is None or convert is None else convert(value)
 
 
+def _looks_packed(key: bytes) -> bool:
+    """Whether a key may be a number as ksqlDB's format KAFKA writes it."""
+    return len(key) in (4, 8) and not key.decode(errors="replace").isprintable()
+
+
 def _parse_plain(column: DecodedColumn, key: bytes) -> Any:
-    return key if column.type.kind is Kind.BYTES else _parse_text(column, key.decode())
+    return key if column.type.kind is Kind.BYTES else parse_text(column, key.decode())
 
 
-def _parse_text(column: DecodedColumn, text: str) -> Any:
+def parse_text(column: DecodedColumn, text: str) -> Any:
     """A key as other Kafka tools write it: its plain text."""
     match column.type.kind:
         case Kind.VARCHAR:

@@ -4,8 +4,9 @@ A file of records/ is a list of cases, each about one rule of the semantics:
 
 - `statements`, `partitions` (of the sources, 1 if left out), `settings` (defaults from outside the text)
 - `inputs`: records in the order in which they come: `topic`, `key` (its text), `value` (`value_text` where it is no
-  JSON), `timestamp` (0 if left out), `partition`, `headers`
-- `outputs`: what every sink got: `sink`, `key` (its text), `value`; where given, `timestamp`, `headers`, `partition`
+  JSON; `key_base64`, `value_base64` where they are no text), `timestamp` (0 if left out), `partition`, `headers`
+- `outputs`: what every sink got: `sink`, `key` (its text), `value`; where given, `timestamp`, `headers`, `partition`;
+  `value_text`, `key_base64`, `value_base64` as above
 - `dead_letters`: `query`, `class`, and, where given, `message`, `offset`, `partition`, `key`, `value_text`, `headers`
 - `late`, `skipped`: counts, 0 if left out; `stops`: the run ends with this text instead
 - `compare`: `changes` (each key's sequence of records; the default) or `contents` (the last of each key)
@@ -14,6 +15,7 @@ A file of records/ is a list of cases, each about one rule of the semantics:
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,17 +35,21 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
     topic: str
     value: msgspec.Raw = msgspec.Raw(b"null")
     value_text: str | None = None
+    value_base64: bytes | None = None
     key: str | None = None
+    key_base64: bytes | None = None
     timestamp: int = 0
     partition: int = 0
     headers: dict[str, str] = {}
 
     def envelope(self) -> dict[str, Any]:
-        raw = self.value_text.encode() if self.value_text is not None else bytes(self.value)
+        raw = None if bytes(self.value) == b"null" else bytes(self.value)
+        if self.value_text is not None:
+            raw = self.value_text.encode()
         return {
             "topic": self.topic,
-            "key": self.key,
-            "value": None if raw == b"null" else raw,
+            "key": self.key if self.key_base64 is None else self.key_base64,
+            "value": raw if self.value_base64 is None else self.value_base64,
             "timestamp": self.timestamp,
             "partition": self.partition,
             "headers": self.headers,
@@ -116,15 +122,18 @@ _OPTIONAL: Mapping[str, Callable[[OutputRecord], Any]] = {
     "timestamp": lambda record: _number(record.timestamp),
     "partition": lambda record: _number(record.partition),
     "headers": lambda record: {name: bytes(text).decode() for name, text in record.headers},
+    "value_text": lambda record: None if record.raw_value is None else record.raw_value.decode(),
+    "value_base64": lambda record: None if record.raw_value is None else b64encode(record.raw_value).decode(),
+    "key_base64": lambda record: None if record.raw_key is None else b64encode(record.raw_key).decode(),
 }
 
 
 def _shown(record: OutputRecord, fields: set[str]) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "sink": record.sink,
-        "key": None if record.raw_key is None else record.raw_key.decode(),
-        "value": None if record.raw_value is None else _exact(record.raw_value),
-    }
+    shown: dict[str, Any] = {"sink": record.sink}
+    if "key_base64" not in fields:
+        shown["key"] = None if record.raw_key is None else record.raw_key.decode()
+    if not {"value_text", "value_base64"} & fields:
+        shown["value"] = None if record.raw_value is None else _exact(record.raw_value)
     return shown | {name: read(record) for name, read in _OPTIONAL.items() if name in fields}
 
 
@@ -140,7 +149,8 @@ def _expected(records: list[Any], case: Case, layout: Layout) -> Any:
     found: dict[Any, list[Any]] = defaultdict(list)
     for record in records:
         by_key = case.compare == "contents" or not layout.one_order
-        found[record["sink"], record["key"] if by_key else None].append(record)
+        key = record["key"] if "key" in record else record["key_base64"]
+        found[record["sink"], key if by_key else None].append(record)
     if case.compare == "contents":
         return {key: changes[-1] for key, changes in found.items() if changes[-1]["value"] is not None}
     return dict(found)
@@ -155,7 +165,7 @@ def _dead_letters(result: LocalResult, expected: list[dict[str, Any]]) -> list[d
             "message": letter.message,
             "offset": letter.offset,
             "partition": letter.partition,
-            "key": None if letter.key is None else letter.key.decode(),
+            "key": None if letter.key is None else letter.key.decode(errors="backslashreplace"),
             "value_text": None if letter.value is None else letter.value.decode(errors="backslashreplace"),
         }
         for letter in result.dead_letters

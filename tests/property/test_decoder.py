@@ -11,17 +11,26 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.sql.errors import RecordError
+from headrace.sql.record_parts import Part, RecordPart
 from headrace.sql.runtime.columns import DecodedColumn
 from headrace.sql.runtime.decoder import SourceDecoder
 from headrace.sql.runtime.records import MemoryBatch
-from headrace.sql.types import BIGINT, BOOLEAN, DATE, DOUBLE, INT, TIMESTAMP, VARCHAR, Kind, Type
+from headrace.sql.types import BIGINT, BOOLEAN, BYTES, DATE, DOUBLE, INT, TIMESTAMP, VARCHAR, Kind, Type, map_type
 
 EXAMPLES = settings().max_examples
 
 
-def column(name: str, type_: Type, *, attribute: str = "", nullable: bool = True, **flags: bool) -> DecodedColumn:
+def column(
+    name: str,
+    type_: Type,
+    *,
+    attribute: str = "",
+    nullable: bool = True,
+    part: RecordPart | None = None,
+    **flags: bool,
+) -> DecodedColumn:
     given_flags = {"unsigned": False, "quoted": False, "key": False, **flags}
-    return DecodedColumn(name, attribute or name.lower(), type_, nullable, **given_flags)
+    return DecodedColumn(name, attribute or name.lower(), type_, nullable, **given_flags, part=part)
 
 
 PLAIN = (
@@ -41,12 +50,24 @@ KEYED = (column("k", VARCHAR, key=True), column("n", INT))
 KEYED_NUMBER = (column("k", BIGINT, key=True, nullable=False), column("n", INT))
 KEYED_TWICE = (column("k", VARCHAR, key=True), column("m", INT, key=True), column("n", INT))
 ORDERED = (column("at", VARCHAR, nullable=False), column("n", INT))
+PARTS = (
+    column("n", INT),
+    column("_key", VARCHAR, attribute="c_key", part=RecordPart(Part.KEY)),
+    column("h", VARCHAR, nullable=False, part=RecordPart(Part.HEADER, "h")),
+    column("all", map_type(BYTES), nullable=False, attribute="every", part=RecordPart(Part.HEADERS)),
+    column("at", TIMESTAMP, nullable=False, part=RecordPart(Part.TIME)),
+    column("sent", TIMESTAMP, nullable=False, part=RecordPart(Part.TIMESTAMP)),
+    column("i", BIGINT, nullable=False, part=RecordPart(Part.OFFSET)),
+    column("d", INT, nullable=False, part=RecordPart(Part.PARTITION)),
+    column("x", VARCHAR, nullable=False, part=RecordPart(Part.TOPIC)),
+)
 DECODERS: dict[str, tuple[Sequence[DecodedColumn], str | None, str | None]] = {
     "plain": (PLAIN, "at", None),
     "few": (FEW, None, None),
     "keyed": (KEYED, None, None),
     "keyed by a number": (KEYED_NUMBER, None, None),
     "keyed twice": (KEYED_TWICE, None, None),
+    "parts of records": (PARTS, None, None),
     "with a time format": (ORDERED, "at", "yyyy-MM-dd HH:mm:ss.SSS"),
 }
 
@@ -131,8 +152,13 @@ def batch_of(records: Sequence[tuple[bytes | None, bytes | None]]) -> MemoryBatc
         [key for key, _ in records],
         [1_000 + number for number in range(count)],
         list(range(count)),
-        [()] * count,
+        [_headers(key, value) for key, value in records],
     )
+
+
+def _headers(key: bytes | None, value: bytes | None) -> list[tuple[str, bytes]]:
+    """Headers that depend on the record alone: none, some of one name, some that are no text."""
+    return [("h", value or b"")] * ((len(value or b"") + len(key or b"")) % 3)
 
 
 Seen = list[Any]
@@ -142,6 +168,7 @@ Seen = list[Any]
 def decode(decoding: SourceDecoder, columns: Sequence[DecodedColumn], records: Sequence[Any], start: int = 0) -> Seen:
     batch = batch_of(records)
     batch.timestamps = [timestamp + start for timestamp in batch.timestamps]
+    batch.offsets = [offset + start for offset in batch.offsets]
     decoded = decoding.decode(batch)
     seen: Seen = [None] * len(records)
     for position, error in decoded.lost:

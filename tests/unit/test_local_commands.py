@@ -188,3 +188,57 @@ def test_run_refuses_a_bare_select(app_file: Path, capsys: pytest.CaptureFixture
     code, _, err = run(capsys, "run", "trades.sql", "--bootstrap-servers", "127.0.0.1:1")
     assert code == 1
     assert "a bare SELECT writes to the terminal" in err[0]
+
+
+FORMATS = """\
+CREATE STREAM t (k INT KEY, n INT, s VARCHAR) WITH (format = 'csv', value_delimiter = ';', key_format = 'binary');
+CREATE STREAM lines (line VARCHAR) WITH (format = 'raw');
+CREATE STREAM numbers (n BIGINT) WITH (format = 'binary');
+CREATE STREAM as_csv WITH (format = 'csv') AS SELECT s, n FROM t;
+CREATE STREAM as_json AS SELECT * FROM t;
+CREATE TABLE counts WITH (format = 'binary', key_format = 'binary') AS SELECT n, COUNT(*) AS c FROM t GROUP BY n;
+CREATE STREAM as_raw WITH (format = 'raw') AS SELECT line FROM lines;
+CREATE STREAM doubled AS SELECT n * 2 AS n FROM numbers;
+"""
+
+
+def test_local_writes_rows_as_the_format_of_their_source_has_them(
+    app_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app_file.write_text(FORMATS)
+    rows = ['{"k":7,"n":1,"s":"a;b"}', '{"S":"x","n":"y"}', "no object"]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows) + "\n")
+    (tmp_path / "numbers.csv").write_text("n\n4\nx\n")
+    code, out, err = local(capsys, "--input", "t=t.jsonl", "--input", "numbers=numbers.csv", "--partitions", "1")
+    assert code == 0
+    assert [(line["sink"], line["key"], line["value"]) for line in out] == [
+        ("as_csv", 7, "a;b,1"),
+        ("as_json", 7, {"k": 7, "n": 1, "s": "a;b"}),
+        ("counts", 1, 1),
+        ("doubled", None, {"n": 8}),
+    ]
+    assert [json.loads(line)["value"] for line in err[:-1] if '"as_csv"' in line] == ["no object", ";y;x"]
+
+
+def test_local_takes_records_of_other_formats_as_text_base64_or_columns(
+    app_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app_file.write_text(FORMATS)
+    records = [
+        {"topic": "t", "value": "1;2;three"},
+        {"topic": "t", "value": {"s": "x", "k": 1}},
+        {"topic": "numbers", "value": {"base64": "AAAAAAAAAAU="}},
+        {"topic": "lines", "value": '{"not": "parsed"}'},
+        {"topic": "lines", "value": None},
+    ]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    code, out, _ = local(capsys, "--records", "all.jsonl", "--partitions", "1")
+    assert code == 0
+    found = [(line["sink"], line["value"]) for line in out]
+    assert ("as_csv", "three,2") in found
+    assert ("as_csv", "x,") in found
+    assert ("doubled", {"n": 10}) in found
+    assert ("as_raw", '{"not": "parsed"}') in found
+    code, table, _ = run(capsys, "local", "trades.sql", "--records", "all.jsonl", "--format", "table")
+    assert code == 0
+    assert any("three,2" in line for line in table)

@@ -481,6 +481,20 @@ def test_file_without_directives_is_one_test_with_its_name(runner: Runner) -> No
     assert runner.lines[0]["test"] == "bars"
 
 
+FORMATS = """\
+CREATE STREAM t (k VARCHAR KEY, n INT, s VARCHAR) WITH (format = 'csv');
+CREATE STREAM o WITH (format = 'csv') AS SELECT k, n, s FROM t;
+CREATE TABLE c WITH (format = 'binary') AS SELECT s, COUNT(*) AS n FROM t GROUP BY s;
+INSERT INTO t VALUES ('a', 1, 'x,y');
+"""
+
+
+def test_sinks_of_other_formats_are_compared_by_their_columns(runner: Runner) -> None:
+    good = "ASSERT VALUES o (k, n, s) VALUES ('a', 1, 'x,y');\nASSERT VALUES c (s, n) VALUES ('x,y', 1);\n"
+    assert runner(FORMATS + good, file="f.sql") == (0, "")
+    assert runner(FORMATS + "ASSERT VALUES o (k, n) VALUES ('a', 2);\n", file="f.sql")[0] == 1
+
+
 def test_tests_of_the_example_pass(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
     assert run_command(["test", "examples/flights/flights.headrace.yaml"]) == 0

@@ -1,7 +1,7 @@
 """Confluent's ksqlDB tutorials: records in, the sequence of changes out.
 
-Avro is read as JSON. ksqlDB folds names to upper case, names sinks and their topics so too, and leaves key columns out
-of the value: `key_in_value = false` does that, the case of names is folded here.
+Avro and Protobuf are read as JSON. ksqlDB folds names to upper case, names sinks and their topics so too, and leaves
+key columns out of the value: `key_in_value = false` does that, the case of names is folded here.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class KafkaTutorials:
             "ksql-nested-json",
             "masking-data",
             "merging",
+            "serialization",
             "session-windows",
             "splitting",
             "transforming",
@@ -59,7 +60,7 @@ class KafkaTutorials:
 
         def edit(relation: str, options: Options) -> Options:
             for name in ("value_format", "format"):
-                if options.get(name, "").lower() == "avro":
+                if options.get(name, "").lower() in ("avro", "protobuf"):
                     options[name] = "json"
             if partitions is not None and "partitions" in options:
                 options["partitions"] = str(partitions)

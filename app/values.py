@@ -1,0 +1,95 @@
+"""Values of records in formats other than JSON: as people and Python read them, and as a producer would write them."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from headrace.sql.formats import FormatName
+from headrace.sql.plan import Query, Source, value_columns
+from headrace.sql.runtime.binary import pack, unpack
+from headrace.sql.runtime.encoders import encode_csv
+from headrace.sql.types import Kind, Type
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class ValueReader:
+    """Reads the values of one query's sink: JSON as it is, one column as its value, CSV as its text."""
+
+    def __init__(self, query: Query) -> None:
+        self._read: Callable[[bytes], Any] = msgspec.json.decode
+        self.is_json = query.sink.value_format.name in (FormatName.JSON, FormatName.JSON_VALUE)
+        match query.sink.value_format.name:
+            case FormatName.BINARY | FormatName.RAW:
+                self._read = unpack(value_columns(query.node, query.sink)[0].type)
+            case FormatName.CSV:
+                self._read = bytes.decode
+
+    def read(self, value: bytes | None) -> Any:
+        return None if value is None else self._read(value)
+
+
+def shown(value: Any) -> Any:
+    """A value that is no JSON, as JSON shows it: bytes that are no text as `{"base64": …}`."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def written(source: Source, value: bytes) -> bytes:
+    """A JSON object of a source's columns as its format writes it; what does not fit it, as it is."""
+    if source.value_format.name is FormatName.JSON:
+        return value
+    try:
+        fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return value
+    folded = {name.lower(): raw for name, raw in fields.items()}
+    names = [name for name, is_key in source.value_fields if not (is_key and source.value_format.is_single)]
+    raws = [bytes(fields.get(name, folded.get(name.lower(), b"null"))) for name in names]
+    match source.value_format.name:
+        case FormatName.CSV:
+            (line,) = encode_csv([tuple(map(plain_text, raws))], source.value_format.delimiter)
+            return line or b""
+        case FormatName.JSON_VALUE:
+            return raws[0]
+    types = {column.name: column.column.type for column in source.columns}
+    return packed(types[names[0]], raws[0])
+
+
+def written_alone(source: Source, raw: bytes) -> bytes:
+    """The `value` of an envelope, as JSON, as its topic has it: formats that are no JSON stand there as text."""
+    if source.value_format.name in (FormatName.JSON, FormatName.JSON_VALUE):
+        return raw
+    value = msgspec.json.decode(raw)
+    if isinstance(value, dict) and set(value) == {"base64"} and isinstance(value["base64"], str):
+        return base64.b64decode(value["base64"])
+    if isinstance(value, dict):
+        return written(source, raw)
+    return value.encode() if isinstance(value, str) else raw
+
+
+def plain_text(raw: bytes) -> str | None:
+    """A JSON scalar as plain text."""
+    if raw == b"null":
+        return None
+    return str(msgspec.json.decode(raw)) if raw[:1] == b'"' else raw.decode()
+
+
+def packed(type_: Type, raw: bytes) -> bytes:
+    """A JSON scalar as the bytes of a value; what is none of the type, as its text."""
+    value = msgspec.json.decode(raw)
+    try:
+        if type_.kind is Kind.BYTES and isinstance(value, str):
+            return base64.b64decode(value, validate=True)
+        return pack(type_)(value)
+    except (TypeError, ValueError, struct.error):
+        return (plain_text(raw) or "").encode()
