@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.sql.plan import Query, key_parts, scan_of
+from headrace.sql.plan import Query, key_parts, scans_of
 from headrace.sql.types import Kind, Type
 
 _NUMBERS = (
@@ -26,7 +26,7 @@ class KeyReader:
             types = [type_ for _, type_ in parts]
             self._is_json = self._is_json or len(types) != 1
         else:
-            columns = [column for column in scan_of(query.node).source.columns if column.key]
+            columns = [column for column in scans_of(query.node)[0].source.columns if column.key]
             types = [column.column.type for column in columns]
             self._is_json = self._is_json or len(types) > 1
         formatted = query.sink.timestamp_format is not None
