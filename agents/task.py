@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from uuid import uuid4
 
 import msgspec
 
 from headrace.agents.caches import Cache
-from headrace.agents.topology import TaskId, TaskSpec, Topology, dead_letter_topic, repartition_topic
+from headrace.agents.topology import (
+    TaskId,
+    TaskSpec,
+    Topology,
+    dead_letter_topic,
+    exchange_partitions,
+    repartition_topic,
+)
 from headrace.sql.engine import CompiledStage, Placement
-from headrace.sql.physical import Mode
+from headrace.sql.physical import ExchangeInput, SourceInput
 from headrace.sql.runtime.chance import Chance
 from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
 from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
@@ -222,8 +231,10 @@ class Task:
     @property
     def emitted(self) -> dict[str, int]:
         """Records emitted, by query."""
-        names = (query.name for query in self._stage.generated.sinks)
-        return {name: sink.emitted for name, sink in zip(names, self._execution.sinks, strict=True)}
+        emitted: dict[str, int] = {}  # a query may have several branches here
+        for query, sink in zip(self._stage.generated.sinks, self._execution.sinks, strict=True):
+            emitted[query.name] = emitted.get(query.name, 0) + sink.emitted
+        return emitted
 
     @property
     def watermark(self) -> int:
@@ -341,8 +352,9 @@ class Task:
         watermarks = self._execution.watermarks
         watermarks.update(partition.partition, watermarks.of(partition.partition), idle=True)
         # A task that hears of the others goes on with them: stages behind wait for what it makes of that.
+        is_idle = self.spec.watermarks is None and all(watermarks.is_idle(number) for _, number in self.spec.inputs)
         for exchange in self._execution.exchanges:
-            exchange.idle = self.spec.watermarks is None
+            exchange.idle = is_idle
 
     def wake(self) -> None:
         """No source partition is idle until its reader finds that out anew: the reader is a new one, or stops.
@@ -469,6 +481,7 @@ class TaskFactory:
         self._stages = stages
         self._settings = settings
         self._sizes: dict[str, int] = {}
+        self._tasks = Counter(task.id.stage for task in topology.tasks)
         for task in topology.tasks:
             for _, number in task.inputs:
                 stage = task.id.stage
@@ -485,22 +498,23 @@ class TaskFactory:
 
     def _placement(self, spec: TaskSpec, stage: CompiledStage) -> Placement:
         app = self.topology.app
-        sender = getattr(stage.stage.input, "sender", None)
-        if sender is not None:
-            senders = tuple(range(self._sizes[sender]))
-        else:
-            senders = tuple(sorted(number for _, number in spec.inputs))
+        match stage.stage.input:
+            case ExchangeInput(senders=stages):
+                branches = [
+                    range(branch, self._tasks[name] * len(stages), len(stages)) for branch, name in enumerate(stages)
+                ]
+                senders = tuple(sorted(chain(*branches)))
+            case SourceInput():
+                senders = tuple(sorted(number for _, number in spec.inputs))
         peers: tuple[int, ...] = ()
         if spec.watermarks is not None:
             peers = tuple(number for number in range(self._sizes[spec.id.stage]) if number not in senders)
-        if self.topology.mode == Mode.SINGLE:
-            assert sender is None, "nothing is re-keyed in mode single"
         return Placement(
             spec.id.partition,
             senders,
             peers,
             self._settings.idle_timeout_s < inf,
             {exchange.stage: repartition_topic(app, exchange.stage) for exchange in stage.generated.exchanges},
-            self.topology.parallelism,
+            exchange_partitions(self.topology.mode, self.topology.parallelism),
             dead_letter_topic(app),
         )

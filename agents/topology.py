@@ -122,6 +122,11 @@ def default_parallelism(plan: PhysicalPlan, source_partitions: Mapping[str, int]
     return max(source_partitions[topic] for topic in source_topics(plan))
 
 
+def exchange_partitions(mode: str, parallelism: int) -> int:
+    """Partitions of a repartition topic. In mode single, where it brings the rows of a UNION together, it has one."""
+    return 1 if mode == Mode.SINGLE else parallelism
+
+
 def source_topics(plan: PhysicalPlan) -> tuple[str, ...]:
     """Topics that the app reads."""
     return tuple(stage.input.source.topic for stage in plan.stages if isinstance(stage.input, SourceInput))
@@ -157,9 +162,9 @@ def build_topology(
                 declared = source.partitions if source.partitions is not None else None
                 topics[topic] = TopicSpec(topic, TopicKind.SOURCE, declared, source.replicas, {})
             case ExchangeInput():
-                count = parallelism
+                count = exchange_partitions(plan.mode, parallelism)
                 config = {**_UNLIMITED, **_LARGE_RECORDS}
-                topics[topic] = TopicSpec(topic, TopicKind.REPARTITION, parallelism, None, config)
+                topics[topic] = TopicSpec(topic, TopicKind.REPARTITION, count, None, config)
         inputs = [TopicPartition(topic, partition) for partition in range(count)]
         parts = [frozenset(inputs)] if plan.mode is Mode.SINGLE else [frozenset((each,)) for each in inputs]
         changelog = f"{app}-{safe_topic(stage.name)}-changelog"
@@ -236,8 +241,8 @@ def grown(topology: Topology, source_partitions: Mapping[str, int]) -> Topology:
 
 
 def _version(plan: PhysicalPlan, plan_versions: Mapping[str, str], parallelism: int) -> str:
-    """Of what state and offsets are for; the parallelism is nothing to them where no rows are re-keyed."""
-    re_keyed = any(isinstance(stage.input, ExchangeInput) for stage in plan.stages)
+    """Of what state and offsets are for; the parallelism is nothing to them where no rows are re-keyed by it."""
+    re_keyed = plan.mode is Mode.PARTITIONED and any(isinstance(stage.input, ExchangeInput) for stage in plan.stages)
     parts = [plan.mode, *([str(parallelism)] if re_keyed else ())]
     parts += [f"{stage.name} {plan_versions[stage.name]}" for stage in plan.stages]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

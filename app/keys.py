@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.app.values import shown
 from headrace.sql.errors import RecordError
-from headrace.sql.plan import Query, key_parts, scan_of
+from headrace.sql.plan import Query, key_parts, scans_of
 from headrace.sql.runtime.binary import unpack
 from headrace.sql.types import Kind, Type
 
@@ -31,10 +31,10 @@ class KeyReader:
             types = [type_ for _, type_ in parts]
             self._is_json = self._is_json or len(types) != 1
         else:
-            columns = [column for column in scan_of(query.node).source.columns if column.key]
+            columns = [column for column in scans_of(query.node)[0].source.columns if column.key]
             types = [column.column.type for column in columns]
             self._is_json = self._is_json or len(types) > 1
-        key_format = query.sink.key_format if parts is not None else scan_of(query.node).source.key_format
+        key_format = query.sink.key_format if parts is not None else scans_of(query.node)[0].source.key_format
         if key_format == "binary" and len(types) == 1:
             self._unpack = unpack(types[0])
         formatted = query.sink.timestamp_format is not None

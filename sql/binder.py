@@ -14,6 +14,7 @@ from headrace.sql import types as t
 from headrace.sql.bind_formats import check_sink_key, check_source_key, check_value, value_format
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.inserts import bind_insert
+from headrace.sql.listings import described, listed
 from headrace.sql.operations import cast, coerce
 from headrace.sql.overs import check_limited, over_span
 from headrace.sql.record_parts import TIMESTAMP_COLUMN, Part, RecordPart
@@ -36,6 +37,7 @@ class Binder:
         self._explained: list[p.Query] = []
         self._views: list[tuple[str, p.Node]] = []
         self._inserts: list[tuple[s.InsertValues, p.Insert]] = []
+        self._listings: list[p.Listing] = []
 
     def bind(self, statements: tuple[s.Statement, ...]) -> p.LogicalPlan:
         """The logical plan; SqlError with every statement's problems."""
@@ -54,18 +56,23 @@ class Binder:
             tuple(self._explained),
             tuple(self._views),
             tuple(self._set.items()),
+            tuple(self._listings),
             tuple(insert for _, insert in self._inserts),
         )
 
     def _bind_statement(self, statement: s.Statement) -> None:
+        self._relations.reader = RESULT
         match statement:
-            case s.CreateRelation():
-                self._declare(statement)
-            case s.CreateAs():
-                self._create_as(statement)
-            case s.CreateView():
-                self._create_view(statement)
+            case s.CreateRelation() | s.CreateAs() | s.CreateView():
+                self._create(statement)
+            case s.Drop():
+                self._drop(statement)
+            case s.Show():
+                self._listings.append(listed(statement.subject, self._relations, self._queries))
+            case s.Describe():
+                self._listings.append(described(self._relations.find(statement.name)))
             case s.InsertInto():
+                self._relations.reader = statement.target.text
                 self._insert_into(statement)
             case s.InsertValues():
                 self._insert_values(statement)
@@ -83,6 +90,47 @@ class Binder:
                 raise sql_error("ASSERT is for `headrace test`", statement.span)
             case s.RunScript():
                 raise sql_error("RUN SCRIPT is for `headrace test`", statement.span)
+
+    def _create(self, statement: s.Create) -> None:
+        self._relations.reader = statement.name.text
+        if statement.name in self._relations:
+            match statement.existing:
+                case s.Existing.KEEP:
+                    return
+                case s.Existing.REPLACE:
+                    self._remove(statement.name, "replaced")
+                case s.Existing.REFUSE:
+                    pass  # told where it is named
+        match statement:
+            case s.CreateRelation():
+                self._declare(statement)
+            case s.CreateAs():
+                self._create_as(statement)
+            case s.CreateView():
+                self._create_view(statement)
+
+    def _drop(self, statement: s.Drop) -> None:
+        if statement.if_exists and statement.name not in self._relations:
+            return
+        relation = self._relations.find(statement.name)
+        if relation.created is not statement.kind:
+            what = "view" if relation.created is None else relation.created.lower()
+            raise sql_error(f"`{relation.name}` is a {what}", statement.span, f"DROP {what.upper()} {relation.name}")
+        self._remove(statement.name, "dropped")
+
+    def _remove(self, name: s.Identifier, what: str) -> None:
+        """Forget a relation that nothing uses, and the query that makes it."""
+        relation = self._relations.find(name)
+        readers = self._relations.readers(name)
+        if readers:
+            raise sql_error(f"`{relation.name}` cannot be {what}: `{readers[0]}` reads it", name.span)
+        writers = [query for query in self._queries if query.sink is relation.sink]
+        has_rows = any(name_key(statement.target) == name_key(name) for statement, _ in self._inserts)
+        if len(writers) > (relation.declared is None) or has_rows:
+            raise sql_error(f"`{relation.name}` cannot be {what}: INSERT INTO writes it", name.span)
+        self._queries = [query for query in self._queries if query not in writers]
+        self._views = [(view, node) for view, node in self._views if view != relation.name]
+        self._relations.remove(name)
 
     def _unused_options(self) -> Iterator[Problem]:
         """Options for writing on declarations that no query writes: they would do nothing."""
@@ -120,7 +168,9 @@ class Binder:
         node: p.Node | None = None
         if not statement.primary_key:
             node = p.Scan(self._source(statement, options))
-        self._relations[key] = Relation(statement.name.text, statement.kind, statement, node, None, quoted)
+        self._relations[key] = Relation(
+            statement.name.text, statement.kind, statement, node, None, quoted, statement.kind
+        )
 
     def _source(self, statement: s.CreateRelation, options: o.Options) -> p.Source:
         event_time = _event_time(statement, options)
@@ -185,14 +235,14 @@ class Binder:
         sink = _sink(name, name.lower(), kind, node, options, statement.query)
         self._check_topic(sink, statement.name.span)
         self._add_query(name, node, sink, settings)
-        self._relations[key] = Relation(name, kind, None, node, sink, rows.quoted)
+        self._relations[key] = Relation(name, kind, None, node, sink, rows.quoted, statement.kind)
 
     def _create_view(self, statement: s.CreateView) -> None:
         key = self._relations.new_name(statement.name)
         rows = renamed(self._relations.bind(statement.query, self._settings), statement.columns)
         name = statement.name.text
         self._views.append((name, rows.node))
-        self._relations[key] = Relation(name, s.RelationKind.STREAM, None, rows.node, None, rows.quoted)
+        self._relations[key] = Relation(name, s.RelationKind.STREAM, None, rows.node, None, rows.quoted, None)
 
     def _insert_into(self, statement: s.InsertInto) -> None:
         target = self._relations.find_writable(statement.target)
@@ -257,9 +307,9 @@ class Binder:
             if not self._relations.is_read(statement.target):
                 yield Problem(f"no query reads `{statement.target.text}`", statement.target.span)
 
-    def _bound(self, select: s.Select, settings: Mapping[str, str]) -> Rows:
-        rows = self._relations.bind(select, settings)
-        check_limited(rows.node, over_span(select))
+    def _bound(self, query: s.SelectQuery, settings: Mapping[str, str]) -> Rows:
+        rows = self._relations.bind(query, settings)
+        check_limited(rows.node, over_span(s.selects_of(query)[0]))
         return rows
 
     def _with(self, options: o.Options) -> dict[str, str]:
@@ -290,13 +340,18 @@ def _has_keys(node: p.Node) -> bool:
     return isinstance(p.origin_of(node), (p.Aggregate, p.TopN)) and not is_unnested
 
 
-def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:
+def _check_emission(options: o.Options, query: s.SelectQuery, node: p.Node) -> None:
     """Options of the query's own that do not go with it. What was SET is for the queries that it fits."""
-    if "changes" in options and select.emit is not None and select.emit.every_ms is not None:
+    emits = [select.emit for select in s.selects_of(query) if select.emit is not None]
+    if "changes" in options and any(emit.every_ms is not None for emit in emits):
         raise sql_error("`changes` does not go with EMIT EVERY", options.entry("changes").span)
+    if "changes" in options and isinstance(origin := p.origin_of(node), p.Aggregate) and origin.changes is None:
+        raise sql_error(
+            "`changes` does not go with SELECT DISTINCT: a row comes out once", options.entry("changes").span
+        )
     if "ttl" not in options:
         return
-    aggregate = p.aggregate_of(node) if groups_inside(select) else None
+    aggregate = p.aggregate_of(node) if groups_inside(query) else None
     span = options.entry("ttl").span
     if aggregate is None and isinstance(p.origin_of(node), (p.Over, p.TopN)):
         raise sql_error("`ttl` is for GROUP BY alone so far: OVER keeps its partitions", span)
@@ -376,11 +431,13 @@ def _query(name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str]) -
     return p.Query(name, node, sink, on_error, p.Late(settings.get("late", p.Late.DEAD_LETTER)))
 
 
-def _terminal(node: p.Node, query: s.Select) -> p.Sink:
+def _terminal(node: p.Node, query: s.SelectQuery) -> p.Sink:
     return _sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"), query)
 
 
-def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.Options, query: s.Select) -> p.Sink:
+def _sink(
+    name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.Options, query: s.SelectQuery
+) -> p.Sink:
     text = options.text("timestamp_format")
     if text is not None:
         try:
@@ -398,8 +455,9 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
         )
     key_format = options.word("key_format") or "kafka"
     if "key_format" in options:
-        source = p.scan_of(node).source
-        known = source.key_format if any(column.key for column in source.columns) else None
+        sources = (scan.source for scan in p.scans_of(node))
+        kept = [source.key_format for source in sources if any(column.key for column in source.columns)]
+        known = next((kept_format for kept_format in kept if kept_format != key_format), kept[0] if kept else None)
         parts = p.key_parts(node)
         types = None if parts is None else [type_ for _, type_ in parts]
         check_sink_key(key_format, types, known, options.entry("key_format").value_span)
@@ -423,9 +481,11 @@ def _sink(name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.
 def _key_columns(node: p.Node, span: Span) -> tuple[str, ...] | None:
     """Names of the record key's parts: a key's output name where it is selected, else its name below."""
     parts = p.key_parts(node)
+    origin = p.origin_of(node)
+    if isinstance(origin, p.Union):
+        _check_same_keys(origin, span)
     if parts is None:
         return None
-    origin = p.origin_of(node)
     while isinstance(origin, p.Over) and not p.is_rekeyed(origin):
         origin = p.origin_of(origin.input)
     fixed = (p.WINDOW_START, p.WINDOW_END) if isinstance(origin, p.Aggregate) else ()
@@ -434,6 +494,18 @@ def _key_columns(node: p.Node, span: Span) -> tuple[str, ...] | None:
     if twice is not None:
         raise sql_error(f"two parts of the record key would be called `{twice}`", span, "give one an alias with AS")
     return names
+
+
+def _check_same_keys(union: p.Union, span: Span) -> None:
+    """SqlError where the rows of a UNION have record keys of more than one shape."""
+    shapes = {_key_columns(branch, span) for branch in union.branches}
+    types = {None if parts is None else tuple(t for _, t in parts) for parts in map(p.key_parts, union.branches)}
+    if len(shapes) > 1 or len(types) > 1:
+        raise sql_error(
+            "the queries of this UNION have different record keys",
+            span,
+            "say which it is: SELECT * FROM (… UNION ALL …) PARTITION BY a column",
+        )
 
 
 def _output_name(node: p.Node, key: str) -> str:

@@ -20,7 +20,7 @@ from sqlglot.tokens import Tokenizer
 from headrace.sql import intervals, over_clauses, syntax, tree, types
 from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
 from headrace.sql.record_parts import LISTED_HEADERS, METADATA, Part, RecordPart
-from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, OVER_ARG
+from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, OVER_ARG, PARTITION_BY_ARG
 
 _EMIT = TokenType.CLUSTER_BY  # a token type this dialect has no other use for, spent on EMIT
 _PLAIN_WORDS = ("SESSION", "CLUSTER BY")  # keywords of sqlglot's that are none here
@@ -35,6 +35,7 @@ _WINDOWS = {
     "SESSION": (_SESSION, ("GAP",)),
 }
 """Windows by their names in the dialects, and what their durations mean where they are not named."""
+_LISTED = ("STREAMS", "TABLES", "VIEWS", "QUERIES", "TOPICS")
 _WINDOW_FUNCTIONS = ("TUMBLE", "HOP", "CUMULATE", "SESSION")
 _WINDOW_EXAMPLES = {
     _TUMBLING: "for example TUMBLING (SIZE 1 MINUTE)",
@@ -130,7 +131,7 @@ class HeadraceParser(Parser):
             else self._parse_grouping_window()
         ),
         _EMIT: lambda self: (EMIT_ARG, self._parse_emit()),
-        TokenType.PARTITION_BY: lambda self: self._refuse_clause("PARTITION BY"),
+        TokenType.PARTITION_BY: lambda self: (PARTITION_BY_ARG, self._parse_rekeying()),
         TokenType.MATCH_RECOGNIZE: lambda self: self._refuse_clause("MATCH_RECOGNIZE"),
     }
     QUERY_MODIFIER_TOKENS: ClassVar = set(QUERY_MODIFIER_PARSERS)
@@ -170,24 +171,33 @@ class HeadraceParser(Parser):
             statement = self._parse_run_script(first)
         elif self._match_text_seq("EXPLAIN"):
             statement = syntax.Explain(self._parse_query(), self._span_from(first))
+        elif self._match(TokenType.DROP):
+            statement = self._parse_drop_relation(first)
+        elif self._match(TokenType.SHOW) or self._match_text_seq("LIST"):
+            statement = self._parse_listing(first)
+        elif self._match(TokenType.DESCRIBE):
+            statement = syntax.Describe(self._identifier("a name"), self._span_from(first))
         elif self._curr.token_type in (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN):
             statement = syntax.Query(self._parse_query(), self._span_from(first))
         else:
             raise sql_error(
                 f"a statement cannot start with `{first.text}`",
                 token_span(first),
-                "Headrace reads CREATE STREAM, CREATE TABLE, CREATE VIEW, INSERT INTO, SELECT, SET and EXPLAIN",
+                "Headrace reads CREATE, INSERT INTO, SELECT, SET, DROP, EXPLAIN, SHOW and DESCRIBE",
             )
         if self._curr:
             self.raise_error("expected the end of the statement")
         return statement
 
     def _parse_create_relation(self, first: Token) -> syntax.CreateRelation | syntax.CreateAs | syntax.CreateView:
-        if self._match(TokenType.OR) and self._match_text_seq("REPLACE"):
-            raise sql_error("CREATE OR REPLACE is not supported yet", self._span_from(first))
+        existing = syntax.Existing.REFUSE
+        if self._match(TokenType.OR):
+            if not self._match_text_seq("REPLACE"):
+                raise self._expected("REPLACE")
+            existing = syntax.Existing.REPLACE
         temporary = self._match_text_seq("TEMPORARY")  # a view of Flink's always is
         if self._match(TokenType.VIEW):
-            return self._parse_create_view(first)
+            return self._parse_create_view(first, existing)
         is_view = bool(self._match_text_seq("MATERIALIZED", "VIEW"))  # RisingWave's CREATE TABLE … AS
         if temporary:
             self.raise_error("expected VIEW after CREATE TEMPORARY")
@@ -203,8 +213,7 @@ class HeadraceParser(Parser):
                 token_span(self._curr),
                 "CREATE STREAM, CREATE TABLE and CREATE VIEW are",
             )
-        if self._match_text_seq("IF", "NOT", "EXISTS"):
-            raise sql_error("IF NOT EXISTS is not supported: an app names each relation once", self._span_from(first))
+        existing = self._parse_if_not_exists(existing)
         name = self._identifier("a name")
         columns: list[syntax.ColumnDefinition] = []
         watermark: syntax.WatermarkDefinition | None = None
@@ -231,7 +240,7 @@ class HeadraceParser(Parser):
         if self._match(TokenType.ALIAS):
             if columns or watermark:
                 raise sql_error("a query's columns are those of its SELECT: leave the column list out", name.span)
-            return syntax.CreateAs(kind, name, options, self._parse_query(), self._span_from(first))
+            return syntax.CreateAs(kind, name, options, self._parse_query(), existing, self._span_from(first))
         if is_view:
             raise self._expected("AS and the query of the view")
         if keys is not None:
@@ -240,17 +249,47 @@ class HeadraceParser(Parser):
                 for column in columns
             ]
         return syntax.CreateRelation(
-            kind, name, tuple(columns), primary_key, watermark, options, self._span_from(first)
+            kind, name, tuple(columns), primary_key, watermark, options, existing, self._span_from(first)
         )
 
-    def _parse_create_view(self, first: Token) -> syntax.CreateView:
+    def _parse_if_not_exists(self, existing: syntax.Existing) -> syntax.Existing:
+        start = self._curr
+        if not self._match_text_seq("IF", "NOT", "EXISTS"):
+            return existing
+        if existing is syntax.Existing.REPLACE:
+            raise sql_error("OR REPLACE does not go with IF NOT EXISTS", self._span_from(start))
+        return syntax.Existing.KEEP
+
+    def _parse_drop_relation(self, first: Token) -> syntax.Drop:
+        kind: syntax.RelationKind | None = None
+        if self._match_text_seq("STREAM"):
+            kind = syntax.RelationKind.STREAM
+        elif self._match(TokenType.TABLE) or self._match_text_seq("MATERIALIZED", "VIEW"):
+            kind = syntax.RelationKind.TABLE
+        elif not self._match(TokenType.VIEW):
+            raise self._expected("STREAM, TABLE or VIEW")
+        if_exists = bool(self._match_text_seq("IF", "EXISTS"))
+        name = self._identifier("a name")
+        if self._match_text_seq("DELETE", "TOPIC"):
+            raise sql_error("DELETE TOPIC is not supported: DROP is about the text of the app", self._span_from(first))
+        return syntax.Drop(kind, name, if_exists, self._span_from(first))
+
+    def _parse_listing(self, first: Token) -> syntax.Show:
+        subject = self._curr.text.upper() if self._curr else ""
+        if subject not in _LISTED:
+            raise self._expected("STREAMS, TABLES, VIEWS, QUERIES or TOPICS")
+        self._advance()
+        return syntax.Show(subject, self._span_from(first))
+
+    def _parse_create_view(self, first: Token, existing: syntax.Existing) -> syntax.CreateView:
+        existing = self._parse_if_not_exists(existing)
         name = self._identifier("a name")
         columns = self._parse_names() if self._match(TokenType.L_PAREN, advance=False) else []
         if self._match(TokenType.WITH, advance=False):
             raise sql_error("a view has no options: it has no topic", token_span(self._curr))
         if not self._match(TokenType.ALIAS):
             raise self._expected("AS and the query of the view")
-        return syntax.CreateView(name, tuple(columns), self._parse_query(), self._span_from(first))
+        return syntax.CreateView(name, tuple(columns), self._parse_query(), existing, self._span_from(first))
 
     def _parse_column_definition(self) -> tuple[syntax.ColumnDefinition, bool]:
         first = self._curr
@@ -436,22 +475,38 @@ class HeadraceParser(Parser):
 
     # Queries
 
-    def _parse_query(self) -> syntax.Select:
-        """SELECT, perhaps in parentheses, perhaps behind WITH."""
+    def _parse_query(self) -> syntax.SelectQuery:
+        """SELECT or queries with UNION between them, perhaps behind WITH."""
+        first = self._curr
+        commons = tuple(self._parse_commons()) if self._match(TokenType.WITH) else ()
+        query = self._parse_branch()
+        while self._curr and self._curr.token_type in self.SET_OPERATIONS:
+            if not self._match(TokenType.UNION):
+                raise sql_error(f"{self._curr.text.upper()} is not supported yet", token_span(self._curr))
+            distinct = not self._match(TokenType.ALL)
+            if distinct:
+                self._match(TokenType.DISTINCT)
+            before: tuple[syntax.SelectQuery, ...] = (query,)
+            if isinstance(query, syntax.Union) and query.distinct is distinct and not query.commons:
+                before = query.branches
+            branches = (*before, self._parse_branch())
+            query = syntax.Union((), branches, distinct, self._span_from(first))
+        return replace(query, commons=(*commons, *query.commons))
+
+    def _parse_branch(self) -> syntax.SelectQuery:
+        """A SELECT, or a query in parentheses."""
         first = self._curr
         if self._match(TokenType.L_PAREN):
             query = self._parse_query()
             self._expect(TokenType.R_PAREN, "`)`")
-            self._refuse_set_operation()
             return query
-        commons = tuple(self._parse_commons()) if self._match(TokenType.WITH) else ()
-        parsed = self._parse_query_modifiers(self._parse_select())
+        parsed = self._parse_query_modifiers(self._parse_select(parse_set_operation=False))
         if parsed is None:
             raise self._expected("SELECT")
         closed = self._match(TokenType.R_PAREN, advance=False)
         if self._curr and not closed and not parsed.args.get("from_"):  # what stopped the reading, not that FROM misses
             self.raise_error("expected the end of the statement")
-        return tree.convert_select(parsed, commons, self._span_from(first))
+        return tree.convert_select(parsed, self._span_from(first))
 
     def _parse_commons(self) -> Iterator[syntax.CommonTable]:
         if self._match(TokenType.RECURSIVE, advance=False):
@@ -472,10 +527,6 @@ class HeadraceParser(Parser):
         if not skip_with_token and self._match(TokenType.WITH, advance=False):
             raise sql_error("WITH in an expression is not supported yet", token_span(self._curr))
         return super()._parse_with(skip_with_token)
-
-    def _refuse_set_operation(self) -> None:
-        if self._curr and self._curr.token_type in self.SET_OPERATIONS:
-            raise sql_error(f"{self._curr.text.upper()} is not supported yet", token_span(self._curr))
 
     def _parse_window(self, this: exp.Expr | None, alias: bool = False) -> exp.Expr | None:  # noqa: FBT001, FBT002
         respects_nulls = this is not None and self._match_text_seq("RESPECT", "NULLS")  # as OVER does anyway
@@ -501,6 +552,15 @@ class HeadraceParser(Parser):
             )
         emit = _EMIT_WORDS.get(words, syntax.Emit.CHANGES)
         return tree.holder(syntax.EmitClause(emit, every_ms, self._span_from(token)))
+
+    def _parse_rekeying(self) -> exp.Expr:
+        first = self._curr
+        self._advance()
+        around = token_span(first)
+        keys = [tree.convert_expression(key, around) for key in self._parse_csv(self._parse_disjunction)]
+        if not keys:
+            self.raise_error("expected an expression")
+        return tree.holder(tuple(keys))
 
     def _refuse_clause(self, name: str) -> NoReturn:
         raise sql_error(f"{name} is not supported yet", token_span(self._curr))

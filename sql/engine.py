@@ -43,7 +43,7 @@ class Placement:
     sender: int
     """The number by which stages behind know this task: its partition."""
     senders: tuple[int, ...]
-    """Who feeds it: source partitions, or the tasks of the stage before."""
+    """Who feeds it: source partitions, or the tasks of the stage before (of those before, by task and then branch)."""
     peers: tuple[int, ...]
     """Source partitions that other tasks of the stage read and tell it of."""
     endless: bool
@@ -110,7 +110,7 @@ class CompiledStage:
             ExchangeBuffer(
                 placement.exchange_topics[exchange.stage],
                 placement.parallelism,
-                placement.sender,
+                placement.sender * exchange.branches + exchange.branch,
                 self._storable_row(exchange),
             )
             for exchange in self.generated.exchanges

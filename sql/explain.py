@@ -180,6 +180,10 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
             lines.append(f"{indent}{_unnest(node)}")
         case p.Project():
             lines.append(f"{indent}Project {_items(node.items)}")
+        case p.Rekey():
+            lines.append(f"{indent}Partition by ({', '.join(column.name for column in node.keys)})")
+        case p.Union():
+            lines.append(f"{indent}Union all")
         case p.Over():
             lines.append(f"{indent}Over {_over(node.keys, node.calls)}")
         case p.TopN():
@@ -188,7 +192,8 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
             lines.append(f"{indent}Aggregate {_aggregate(node.keys, node.calls)}")
             emit = _emit(node, final=node.emit == "final")
             lines.append(f"{indent}  {emit}")
-    _logical(node.input, depth + 1, lines, names, top=False)
+    for below in p.inputs(node):
+        _logical(below, depth + 1, lines, names, top=False)
 
 
 def _event_time(source: p.Source) -> str:
@@ -204,18 +209,36 @@ def _items(items: tuple[tuple[str, e.Expr], ...]) -> str:
 
 
 def _aggregate(keys: tuple[tuple[str, e.Expr], ...], calls: tuple[tuple[str, e.AggregateCall], ...]) -> str:
-    return f"by ({_items(keys)}): {', '.join(f'{show_call(call)} AS {name}' for name, call in calls)}"
+    shown = ", ".join(f"{show_call(call)} AS {name}" for name, call in calls)
+    return f"by ({_items(keys)}){': ' if shown else ''}{shown}"
+
+
+def _changes(of: p.Aggregate | ph.AggregateOp) -> str:
+    if of.changes is None:
+        return "each row once"
+    return f"changes ({of.changes})" if of.every_ms is None else f"every {of.every_ms} ms"
 
 
 def _emit(of: p.Aggregate | ph.AggregateOp, *, final: bool) -> str:
     window = of.window
     shape = f"{window}, grace {window.grace_ms} ms" if window else "no window"
-    changes = f"changes ({of.changes})" if of.every_ms is None else f"every {of.every_ms} ms"
-    return f"{shape}{_ttl(of.ttl_ms)}; emit {'final' if final else changes}"
+    return f"{shape}{_ttl(of.ttl_ms)}; emit {'final' if final else _changes(of)}"
 
 
 def _ttl(ttl_ms: int | None) -> str:
     return f", ttl {ttl_ms} ms" if ttl_ms is not None else ""
+
+
+def show_listings(listings: tuple[p.Listing, ...]) -> str:
+    """What SHOW and DESCRIBE tell, each as a title and columns."""
+    return "\n".join(map(_listing, listings))
+
+
+def _listing(listing: p.Listing) -> str:
+    rows = (listing.header, *listing.rows)
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join((listing.title, *(f"  {line}" for line in lines), ""))
 
 
 # Physical plan
@@ -233,12 +256,18 @@ def explain_stage(stage: ph.Stage) -> str:
         case ph.SourceInput(source=source, columns=columns):
             lines.append(f"  from topic {source.topic}: {_columns(tuple(c.column for c in columns))}")
             lines.append(f"    {_event_time(source)}")
-        case ph.ExchangeInput(exchange=exchange, sender=sender, rows=rows):
+        case ph.ExchangeInput(exchange=exchange, senders=senders, rows=rows):
             what = "partial aggregates" if exchange.partials else "rows"
-            lines.append(f"  from stage {sender}, re-keyed {what}: {_columns(rows)}")
+            stages = f"stage{'s' if len(senders) > 1 else ''} {', '.join(senders)}"
+            lines.append(f"  from {stages}, re-keyed {what}: {_columns(rows)}")
     for operator in stage.consumers:
         _operator(operator, 2, lines)
     return "\n".join(lines) + "\n"
+
+
+def _to(exchange: ph.Exchange) -> str:
+    branch = f" ({exchange.branch + 1} of {exchange.branches})" if exchange.branches > 1 else ""
+    return f"stage {exchange.stage}{branch}"
 
 
 def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
@@ -259,14 +288,18 @@ def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}  in the order of event time{', re-keyed' if operator.rekeyed else ''}")
         case ph.TopOp():
             lines.append(f"{indent}{_top(operator, operator.name)}")
+        case ph.RekeyOp():
+            lines.append(f"{indent}Record key ({', '.join(column.name for column in operator.keys)})")
+        case ph.BranchOp():
+            lines.append(f"{indent}Branch {operator.number}")
         case ph.SinkOp(query=query):
             lines.append(f"{indent}Sink {query.sink.kind} {query.sink.topic} ({query.name})")
         case ph.RowsToExchange():
-            to = f"stage {operator.exchange.stage}, key ({_items(operator.keys)}){_ttl(operator.ttl_ms)}"
+            to = f"{_to(operator.exchange)}, key ({_items(operator.keys)}){_ttl(operator.ttl_ms)}"
             lines.append(f"{indent}Send rows to {to}")
             if operator.operands:
                 lines.append(f"{indent}  with {_items(operator.operands)}")
         case ph.PartialsToExchange():
-            lines.append(f"{indent}Send partial aggregates to stage {operator.exchange.stage}")
+            lines.append(f"{indent}Send partial aggregates to {_to(operator.exchange)}")
     for consumer in ph.consumers_of(operator):
         _operator(consumer, depth + 1, lines)

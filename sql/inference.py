@@ -267,8 +267,9 @@ def identifier(name: str) -> str:
         except SqlError:
             return _quoted(name)
         declared = isinstance(statement, s.CreateRelation) and statement.columns[0].name.text == name
-        if declared and isinstance(query, s.Query) and isinstance(query.query.items[0].expression, s.Name):
-            return name
+        match query:
+            case s.Query(query=s.Select(items=(s.SelectItem(expression=s.Name()),))) if declared:
+                return name
     return _quoted(name)
 
 

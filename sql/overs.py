@@ -21,8 +21,10 @@ _ALL_BEFORE = e.Frame(s.FrameUnit.RANGE, None)
 
 
 def has_over(select: s.Select) -> bool:
-    """Whether a column of a query has OVER."""
-    return any(isinstance(part, s.OverCall) for item in select.items for part in walk(item.expression))
+    """Whether a column of a query, or its QUALIFY, has OVER."""
+    expressions = [item.expression for item in select.items]
+    expressions += [select.qualify] if select.qualify is not None else []
+    return any(isinstance(part, s.OverCall) for expression in expressions for part in walk(expression))
 
 
 class OverBinder:
@@ -62,6 +64,7 @@ class OverBinder:
                 "read a windowed table with EMIT FINAL, or the stream itself",
             )
         refuse_rows_behind_time(self._input, select, "OVER")
+        refuse_times_by_arrival(self._input, select, "OVER")
 
     def call(self, node: s.OverCall) -> e.Column:
         """The column of a call's results."""
@@ -274,12 +277,21 @@ def _count(call: s.FunctionCall, position: int, most: int) -> int:
 
 def refuse_rows_behind_time(node: p.Node, select: s.Select, what: str) -> None:
     """SqlError for rows that come out later than their event time says, where that counts."""
-    origin = p.origin_of(node)
-    if isinstance(origin, p.Over) and origin.looks_ahead:
+    if p.looks_ahead(node):
         raise sql_error(
             f"{what} over rows with LEAD is not supported: they come later than their event time says",
             select.source.span,
             "LAG in their place, or LEAD in the last query",
+        )
+
+
+def refuse_times_by_arrival(node: p.Node, select: s.Select, what: str) -> None:
+    """SqlError for rows whose event time depends on which of several came first, where that counts."""
+    if p.timed_by_arrival(node):
+        raise sql_error(
+            f"{what} over the rows of DISTINCT is not supported: their time is that of the row that came first",
+            select.source.span,
+            "ROW_NUMBER() OVER (PARTITION BY … ORDER BY the event time) = 1 gives the first rows in the order of time",
         )
 
 

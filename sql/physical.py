@@ -34,6 +34,7 @@ class Emission(StrEnum):
     """When the results of an aggregation go out."""
 
     FINAL = "final"  # when the window closes, or at the end of a finite run
+    FIRST = "first"  # at the first row of the group, and never again
     EVERY = "every"  # at each row
     LATEST = "latest"  # at each commit, those that changed
     INTERVAL = "interval"  # some time after they changed, once for all changes until then
@@ -68,7 +69,7 @@ class AggregateOp:
     window: Window | None
     calls: tuple[tuple[str, AggregateCall], ...]
     final: bool
-    changes: p.Changes
+    changes: p.Changes | None
     ttl_ms: int | None
     every_ms: int | None
     form: Form
@@ -83,7 +84,7 @@ class AggregateOp:
             return Emission.FINAL
         if self.every_ms is not None:
             return Emission.INTERVAL
-        return Emission.LATEST if self.changes is p.Changes.LATEST else Emission.EVERY
+        return Emission.FIRST if self.changes is None else Emission(self.changes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +120,22 @@ class TopOp:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RekeyOp:
+    """Rows whose records have these columns as their key."""
+
+    keys: tuple[Column, ...]
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchOp:
+    """Rows of one branch of a UNION: where they come from is told by its number first."""
+
+    number: int
+    consumers: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SinkOp:
     query: p.Query
 
@@ -146,15 +163,29 @@ class PartialsToExchange:
     exchange: Exchange
 
 
-Operator = FilterOp | ProjectOp | UnnestOp | AggregateOp | OverOp | TopOp | SinkOp | RowsToExchange | PartialsToExchange
+Operator = (
+    FilterOp
+    | ProjectOp
+    | UnnestOp
+    | AggregateOp
+    | OverOp
+    | TopOp
+    | RekeyOp
+    | BranchOp
+    | SinkOp
+    | RowsToExchange
+    | PartialsToExchange
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A repartition topic between two stages, named by the stage that reads it."""
+    """A repartition topic that a stage reads, named by it. The rows of a UNION come through one from each branch."""
 
     stage: str
     partials: bool
+    branch: int = 0
+    branches: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +202,8 @@ class ExchangeInput:
     """Blocks of rows or partial aggregates from another stage."""
 
     exchange: Exchange
-    sender: str
-    """The stage that sends."""
+    senders: tuple[str, ...]
+    """The stage that sends; for the rows of a UNION, that of each branch."""
     rows: tuple[Column, ...]
     """Columns of the rows; for partial aggregates, of the keys."""
     ordered: bool
@@ -263,6 +294,13 @@ def needed(operator: Operator) -> Iterator[Column]:
             for _, call in operator.calls:
                 if call.operand is not None:
                     yield from columns_of(call.operand)
+        case RekeyOp():
+            yield from operator.keys
+            for consumer in operator.consumers:
+                yield from needed(consumer)
+        case BranchOp():
+            for consumer in operator.consumers:
+                yield from needed(consumer)
         case OverOp():
             yield from operator.keys
             for _, over in operator.calls:

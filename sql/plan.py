@@ -163,7 +163,8 @@ class Aggregate:
     window: Window | None
     calls: tuple[tuple[str, AggregateCall], ...]
     emit: Emit
-    changes: Changes
+    changes: Changes | None
+    """None: a group's row comes out once, when the group appears, so the rows are a stream (SELECT DISTINCT)."""
     ttl_ms: int | None
     """How long after its newest row a group goes on; None: for ever, or until its window closes."""
     every_ms: int | None = None
@@ -230,13 +231,46 @@ class TopN:
         return (*self.input.columns, Column(self.number, BIGINT, False))
 
 
-Node = Scan | Filter | Project | Unnest | Aggregate | Over | TopN
+@dataclass(frozen=True, slots=True, eq=False)
+class Rekey:
+    """The same rows, whose records have another key: PARTITION BY."""
+
+    input: Node
+    keys: tuple[Column, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.input.columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Union:
+    """The rows of all branches: UNION ALL. Their columns have the same names, and values of the same types."""
+
+    branches: tuple[Node, ...]
+    types: tuple[Type, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        together = zip(*(branch.columns for branch in self.branches), strict=True)
+        return tuple(
+            Column(same[0].name, type_, any(column.nullable for column in same))
+            for same, type_ in zip(together, self.types, strict=True)
+        )
+
+
+Node = Scan | Filter | Project | Unnest | Aggregate | Over | TopN | Rekey | Union
 
 
 def inputs(node: Node) -> Iterator[Node]:
     """The nodes that feed a node."""
-    if not isinstance(node, Scan):
-        yield node.input
+    match node:
+        case Scan():
+            return
+        case Union():
+            yield from node.branches
+        case _:
+            yield node.input
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -246,11 +280,9 @@ def walk(node: Node) -> Iterator[Node]:
         yield from walk(below)
 
 
-def scan_of(node: Node) -> Scan:
-    """The source that a node's rows come from."""
-    while not isinstance(node, Scan):
-        node = node.input
-    return node
+def scans_of(node: Node) -> tuple[Scan, ...]:
+    """The sources that a node's rows come from, each once."""
+    return tuple({id(each): each for each in walk(node) if isinstance(each, Scan)}.values())
 
 
 def walk_rows(node: Node) -> Iterator[Node]:
@@ -267,7 +299,7 @@ def aggregate_of(node: Node) -> Aggregate | None:
     return node if isinstance(node, Aggregate) else None
 
 
-def origin_of(node: Node) -> Scan | Aggregate | Over | TopN:
+def origin_of(node: Node) -> Scan | Aggregate | Over | TopN | Rekey | Union:
     """The node whose rows a node filters or projects."""
     while isinstance(node, (Filter, Project, Unnest)):
         node = node.input
@@ -286,17 +318,37 @@ def kept_keys(node: Node) -> frozenset[str]:
             return frozenset(name for name, expr in node.items if isinstance(expr, Column) and expr.name in inner)
         case Over() if not is_rekeyed(node):
             return kept_keys(node.input)
-        case Aggregate() | Over() | TopN():
+        case Union(branches=branches):
+            return frozenset.intersection(*map(kept_keys, branches))
+        case Aggregate() | Over() | TopN() | Rekey():
             return frozenset()
 
 
 def is_updating(node: Node) -> bool:
     """Whether rows replace earlier ones of the same key."""
     match origin_of(node):
-        case Aggregate(emit=emit):
-            return emit is Emit.CHANGES
+        case Aggregate(emit=emit, changes=changes):
+            return emit is Emit.CHANGES and changes is not None
         case TopN(windowed=windowed):
             return not windowed
+    return False
+
+
+def looks_ahead(node: Node) -> bool:
+    """Whether rows come later than their event time says (LEAD)."""
+    match node:
+        case Filter() | Project() | Unnest() | Rekey() | Union():
+            return any(map(looks_ahead, inputs(node)))
+    return isinstance(node, Over) and node.looks_ahead
+
+
+def timed_by_arrival(node: Node) -> bool:
+    """Whether the event time of rows is that of whichever came first (SELECT DISTINCT)."""
+    match node:
+        case Aggregate(changes=None, emit=Emit.CHANGES):
+            return True
+        case Filter() | Project() | Unnest() | Rekey() | Union() | Aggregate(window=None):
+            return any(map(timed_by_arrival, inputs(node)))
     return False
 
 
@@ -315,6 +367,10 @@ def key_parts(node: Node) -> tuple[tuple[str, Type], ...] | None:
         case TopN() as top:
             number = () if top.limit == 1 else ((top.number, BIGINT),)
             return (*((column.name, column.type) for column in top.keys), *number)
+        case Rekey(keys=columns):
+            return tuple((column.name, column.type) for column in columns)
+        case Union(branches=branches):
+            return key_parts(branches[0])
 
 
 # Which rows are in one partition
@@ -342,6 +398,8 @@ def placement(node: Node) -> Placement:
             keys = frozenset(column.name for column in node.keys)
             below = placement(node.input)
             return keys if below is None or not below <= keys else below
+        case Rekey() | Union():  # with these, record keys and rows begin anew
+            return None
 
 
 def placed_through(node: Project, below: Placement) -> Placement:
@@ -413,6 +471,15 @@ class Insert:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """A table of text that SHOW or DESCRIBE asks for."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogicalPlan:
     """All queries of an app, in the order of the text."""
 
@@ -423,5 +490,7 @@ class LogicalPlan:
     """Names of rows without a sink."""
     settings: tuple[tuple[str, str], ...]
     """What SET changed."""
+    listings: tuple[Listing, ...]
+    """What SHOW and DESCRIBE tell, of the statements above them."""
     inserts: tuple[Insert, ...] = ()
     """Records that are part of the text, in its order: for finite runs."""

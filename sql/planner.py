@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.expressions import AggregateCall, Column, Expr, free_name
@@ -22,33 +24,33 @@ class _Planner:
         self._consumers: dict[int, list[p.Node | p.Query]] = {}
         self._stages: list[ph.Stage] = []
         self._numbers: dict[str, int] = {}
+        self._exchanges: dict[int, ph.Exchange] = {}
+        """By the node whose rows are brought together, the last one planned to its stage."""
 
     def plan(self) -> ph.PhysicalPlan:
         scans: dict[str, list[p.Scan]] = {}
         for query in self._logical.queries:
             self._register(query.node, query)
-            scan = p.scan_of(query.node)
-            if all(scan is not known for known in scans.setdefault(scan.source.topic, [])):
-                scans[scan.source.topic].append(scan)
+            for scan in p.scans_of(query.node):
+                if all(scan is not known for known in scans.setdefault(scan.source.topic, [])):
+                    scans[scan.source.topic].append(scan)
         for same_topic in scans.values():
             for scan in same_topic:
                 self._plan_source(scan)
-        return ph.PhysicalPlan(self._mode, tuple(self._stages), self._logical.queries)
+        return ph.PhysicalPlan(self._mode, _senders_first(self._stages), self._logical.queries)
 
     def _register(self, node: p.Node, consumer: p.Node | p.Query) -> None:
         known = self._consumers.setdefault(id(node), [])
         if any(consumer is other for other in known):
             return
         known.append(consumer)
-        if not isinstance(node, p.Scan):
-            self._register(node.input, node)
+        for below in p.inputs(node):
+            self._register(below, node)
 
     def _plan_source(self, scan: p.Scan) -> None:
         source = scan.source
         keys = frozenset(column.name for column in source.columns if column.key)
-        everything_here: p.Placement = keys or None
-        if self._mode is ph.Mode.SINGLE:
-            everything_here = frozenset()
+        everything_here = self._placed(keys or None)
         name = self._stage_name(scan)
         position = len(self._stages)
         operators = self._operators(scan, everything_here, name)
@@ -57,6 +59,10 @@ class _Planner:
         known = (*source.stored_columns, *source.pseudo_columns)
         columns = tuple(column for column in known if column.name in wanted)
         self._stages.insert(position, ph.Stage(name, ph.SourceInput(source, columns), operators))
+
+    def _placed(self, placement: p.Placement) -> p.Placement:
+        """Where rows are: in mode single, one task has them all."""
+        return frozenset() if self._mode is ph.Mode.SINGLE else placement
 
     def _stage_name(self, node: p.Node) -> str:
         """The first sink that a stage's rows reach, and an ordinal."""
@@ -70,12 +76,18 @@ class _Planner:
 
     def _operators(self, node: p.Node, keyed: p.Placement, stage: str) -> tuple[ph.Operator, ...]:
         """What consumes the rows of a node."""
-        return tuple(self._operator(consumer, keyed, stage) for consumer in self._consumers[id(node)])
+        return tuple(self._operator(consumer, node, keyed, stage) for consumer in self._consumers[id(node)])
 
-    def _operator(self, consumer: p.Node | p.Query, keyed: p.Placement, stage: str) -> ph.Operator:
+    def _operator(self, consumer: p.Node | p.Query, node: p.Node, keyed: p.Placement, stage: str) -> ph.Operator:
+        """A consumer of the rows of a node."""
         match consumer:
             case p.Query():
                 return ph.SinkOp(consumer)
+            case p.Union():  # each branch in its own stage: where rows must be brought together, those of all are
+                (number,) = (index for index, branch in enumerate(consumer.branches) if branch is node)
+                return ph.BranchOp(number, self._operators(consumer, None, stage))
+            case p.Rekey():
+                return ph.RekeyOp(consumer.keys, self._operators(consumer, self._placed(None), stage))
             case p.Filter():
                 return ph.FilterOp(consumer.predicate, self._operators(consumer, keyed, stage))
             case p.Project():
@@ -93,7 +105,7 @@ class _Planner:
                 columns = frozenset(column.name for column in consumer.keys)
                 is_here = keyed is not None and keyed <= columns
                 assert self._mode is ph.Mode.SINGLE or is_here != p.is_rekeyed(consumer)
-                if keyed is not None and is_here:
+                if keyed is not None and keyed <= columns:
                     return self._ordered(consumer, stage, keyed)
                 return self._rows_across(consumer, stage)
             case p.Scan():
@@ -160,32 +172,38 @@ class _Planner:
 
     def _rows_across(self, node: p.Over | p.TopN, sender: str) -> ph.Operator:
         """Rows for an operator that must first be brought together, as they are and with their order."""
-        stage = self._stage_name(node)
-        exchange = ph.Exchange(stage, partials=False)
-        position = len(self._stages)
-        operator = self._ordered(node, stage, frozenset(column.name for column in node.keys))
-        wanted = {column.name for column in ph.needed(operator)} - {column.name for column in node.keys}
-        others = tuple(column for column in node.input.columns if column.name in wanted)
-        input_ = ph.ExchangeInput(exchange, sender, (*node.keys, *others), ordered=True)
-        self._stages.insert(position, ph.Stage(stage, input_, (operator,)))
+        exchange = self._another_branch(node, sender)
+        if exchange is None:
+            stage = self._stage_name(node)
+            exchange = self._exchange(node, stage, partials=False)
+            position = len(self._stages)
+            operator = self._ordered(node, stage, self._brought_by(frozenset(column.name for column in node.keys)))
+            others = self._others(node, operator)
+            input_ = ph.ExchangeInput(exchange, (sender,), (*node.keys, *others), ordered=True)
+            self._stages.insert(position, ph.Stage(stage, input_, (operator,)))
+        else:
+            others = self._others(node, self._stage(exchange).consumers[0])
         keys, operands = (tuple((column.name, column) for column in columns) for columns in (node.keys, others))
         timed = isinstance(node, p.Over)
         return ph.RowsToExchange(exchange, keys, operands, None, None, True, self._first_query(node), timed)
 
     def _across(self, node: p.Aggregate, sender: str) -> ph.Operator:
         """An aggregation whose rows must first be brought together, through a repartition topic to their own stage."""
-        stage = self._stage_name(node)
+        exchange = self._another_branch(node, sender)
+        stage = exchange.stage if exchange is not None else self._stage_name(node)
         merged = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST or node.every_ms is not None
         partials = merged and node.ttl_ms is None  # a partial aggregate does not say where its rows pause
-        exchange = ph.Exchange(stage, partials)
         key_columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in node.keys)
         bound_keys: tuple[tuple[str, Expr], ...] = tuple((column.name, column) for column in key_columns)
         keyed = frozenset(name for name, _ in bound_keys)
         position = len(self._stages)
         if partials:
-            merge = self._aggregate(node, ph.Form.MERGE, bound_keys, node.calls, stage, keyed)
-            input_ = ph.ExchangeInput(exchange, sender, key_columns, ordered=False)
-            self._stages.insert(position, ph.Stage(stage, input_, (merge,)))
+            if exchange is None:
+                exchange = self._exchange(node, stage, partials=True)
+                brought = self._brought_by(keyed)
+                merge = self._aggregate(node, ph.Form.MERGE, bound_keys, node.calls, stage, brought)
+                input_ = ph.ExchangeInput(exchange, (sender,), key_columns, ordered=False)
+                self._stages.insert(position, ph.Stage(stage, input_, (merge,)))
             to_exchange = (ph.PartialsToExchange(exchange),)
             return self._aggregate(node, ph.Form.PARTIAL, node.keys, node.calls, sender, keyed, to_exchange)
         operands: dict[Expr, Column] = {}
@@ -199,10 +217,76 @@ class _Planner:
             calls.append((name, AggregateCall(call.function, operand, call.type)))
         ordered = is_ordered(node.calls)
         rows = (*key_columns, *operands.values())
-        complete = self._aggregate(node, ph.Form.COMPLETE, bound_keys, tuple(calls), stage, keyed)
-        self._stages.insert(position, ph.Stage(stage, ph.ExchangeInput(exchange, sender, rows, ordered), (complete,)))
+        if exchange is None:
+            exchange = self._exchange(node, stage, partials=False)
+            brought = self._brought_by(keyed)
+            complete = self._aggregate(node, ph.Form.COMPLETE, bound_keys, tuple(calls), stage, brought)
+            input_ = ph.ExchangeInput(exchange, (sender,), rows, ordered)
+            self._stages.insert(position, ph.Stage(stage, input_, (complete,)))
         sent = tuple((column.name, operand) for operand, column in operands.items())
         return ph.RowsToExchange(exchange, node.keys, sent, node.window, node.ttl_ms, ordered, self._first_query(node))
+
+    # Repartition topics
+
+    def _brought_by(self, keys: frozenset[str]) -> frozenset[str]:
+        """Where rows are behind a repartition topic, by their keys."""
+        return self._placed(keys) or frozenset()
+
+    def _exchange(self, node: p.Node, stage: str, *, partials: bool) -> ph.Exchange:
+        """The repartition topic to a new stage; of the first branch, if rows come from several."""
+        exchange = ph.Exchange(stage, partials, 0, _branches(node))
+        self._exchanges[id(node)] = exchange
+        return exchange
+
+    def _another_branch(self, node: p.Node, sender: str) -> ph.Exchange | None:
+        """The repartition topic of a node for one more branch of its rows; None where it has no stage yet."""
+        last = self._exchanges.get(id(node))
+        if last is None:
+            return None
+        exchange = self._exchanges[id(node)] = replace(last, branch=last.branch + 1)
+        stage = self._stage(exchange)
+        assert isinstance(stage.input, ph.ExchangeInput)
+        input_ = replace(stage.input, senders=(*stage.input.senders, sender))
+        self._stages[self._stages.index(stage)] = replace(stage, input=input_)
+        return exchange
+
+    def _stage(self, exchange: ph.Exchange) -> ph.Stage:
+        """The stage that reads a repartition topic."""
+        return next(stage for stage in self._stages if stage.name == exchange.stage)
+
+    def _others(self, node: p.Over | p.TopN, operator: ph.Operator) -> tuple[Column, ...]:
+        """What an operator needs of its rows beside their keys."""
+        wanted = {column.name for column in ph.needed(operator)} - {column.name for column in node.keys}
+        return tuple(column for column in node.input.columns if column.name in wanted)
+
+
+def _branches(node: p.Node) -> int:
+    """In how many places rows come to a node that has a stage of its own, or to one that is below it."""
+    return sum(_ways(below) for below in p.inputs(node))
+
+
+def _ways(node: p.Node) -> int:
+    match node:
+        case p.Filter() | p.Project() | p.Unnest() | p.Rekey() | p.Union():
+            return _branches(node)
+    return 1
+
+
+def _senders_first(stages: list[ph.Stage]) -> tuple[ph.Stage, ...]:
+    """The stages in their order, but each after those that feed it."""
+    ordered: dict[str, ph.Stage] = {}
+    by_name = {stage.name: stage for stage in stages}
+
+    def place(stage: ph.Stage) -> None:
+        if isinstance(stage.input, ph.ExchangeInput):
+            for sender in stage.input.senders:
+                if sender not in ordered:
+                    place(by_name[sender])
+        ordered.setdefault(stage.name, stage)
+
+    for stage in stages:
+        place(stage)
+    return tuple(ordered.values())
 
 
 def is_ordered(calls: tuple[tuple[str, AggregateCall], ...]) -> bool:

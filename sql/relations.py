@@ -10,7 +10,9 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql.binding import Scope
 from headrace.sql.errors import did_you_mean, sql_error
-from headrace.sql.selects import bind_select, names_column
+from headrace.sql.pseudo_columns import with_pseudo_columns
+from headrace.sql.selects import bind_select, distinct
+from headrace.sql.unions import united
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Relation:
     """What a query that reads it gets; None for a table with a primary key."""
     sink: p.Sink | None
     quoted: frozenset[str]
+    created: s.RelationKind | None
+    """As what it was created; None: as a view."""
 
     @property
     def is_view(self) -> bool:
@@ -60,7 +64,9 @@ class Relations:
 
     def __init__(self) -> None:
         self._relations: dict[str, Relation] = {}
-        self._read: set[str] = set()
+        self._readers: dict[str, set[str]] = {}
+        self.reader = ""
+        """What the statement that is read now makes: it is told as the reader of what it reads."""
 
     def __iter__(self) -> Iterator[Relation]:
         return iter(self._relations.values())
@@ -74,6 +80,9 @@ class Relations:
         if key in self._relations:
             raise sql_error(f"`{name.text}` exists already", name.span)
         return key
+
+    def __contains__(self, name: s.Identifier) -> bool:
+        return name_key(name) in self._relations
 
     def find(self, name: s.Identifier, also: Iterable[str] = ()) -> Relation:
         """The relation of a name; the hint of the SqlError knows `also` other names."""
@@ -92,32 +101,51 @@ class Relations:
 
     def is_read(self, name: s.Identifier) -> bool:
         """Whether a query reads it."""
-        return name_key(name) in self._read
+        return bool(self.readers(name))
 
-    def bind(self, select: s.Select, settings: Mapping[str, str], around: Commons | None = None) -> Rows:
+    def readers(self, name: s.Identifier) -> list[str]:
+        """What reads it, in order."""
+        return sorted(self._readers.get(name_key(name), ()))
+
+    def remove(self, name: s.Identifier) -> None:
+        """Forget a relation, and that it reads others."""
+        gone = self._relations.pop(name_key(name))
+        for readers in self._readers.values():
+            readers.discard(gone.name)
+
+    def bind(self, query: s.SelectQuery, settings: Mapping[str, str], around: Commons | None = None) -> Rows:
         """The rows of a query, and of all queries inside of it."""
         commons = dict(around or {})
         own: set[str] = set()
-        for common in select.commons:
+        for common in query.commons:
             key = name_key(common.name)
             if key in own:
                 raise sql_error(f"`{common.name.text}` is defined twice", common.name.span)
             own.add(key)
             rows = renamed(self.bind(common.query, settings, commons), common.columns)
             commons[key] = CommonRows(common.name.text, rows)
+        if isinstance(query, s.Union):
+            branches = [(self.bind(branch, settings, commons), branch.span) for branch in query.branches]
+            node: p.Node = united([(rows.node, span) for rows, span in branches])
+            if query.distinct:
+                node = distinct(node, s.Emit.CHANGES, settings, query.span)
+            return Rows(node, branches[0][0].quoted)
+        return self._select(query, settings, commons)
+
+    def _select(self, select: s.Select, settings: Mapping[str, str], commons: Commons) -> Rows:
         name, rows = self._source(select.source, settings, commons)
         alias = select.source.alias
         called = alias.text if alias is not None else name
         node = rows.node
         pseudo: tuple[e.Column, ...] = ()
         if isinstance(node, p.Scan) and self._names_source(select.source, commons):
-            node, pseudo = _with_pseudo_columns(select, node)
+            node, pseudo = with_pseudo_columns(select, node)
         scope = Scope(rows.node.columns, () if called is None else (called,), rows.quoted, pseudo=pseudo)
         return Rows(*bind_select(select, node, scope, settings, rows.quoted))
 
     def _names_source(self, reference: s.TableReference, commons: Commons) -> bool:
         """Whether FROM has the name of a source itself, not of a query that gives all of its rows."""
-        if isinstance(reference.relation, s.Select) or name_key(reference.relation) in commons:
+        if not isinstance(reference.relation, s.Identifier) or name_key(reference.relation) in commons:
             return False
         return self.find(reference.relation).declared is not None
 
@@ -125,25 +153,15 @@ class Relations:
         self, reference: s.TableReference, settings: Mapping[str, str], commons: Commons
     ) -> tuple[str | None, Rows]:
         """What FROM names, and its rows."""
-        if isinstance(reference.relation, s.Select):
+        if not isinstance(reference.relation, s.Identifier):
             return None, renamed(self.bind(reference.relation, settings, commons), reference.columns)
         key = name_key(reference.relation)
         if key in commons:
             return commons[key].name, renamed(commons[key].rows, reference.columns)
         relation = self.find(reference.relation, (common.name for common in commons.values()))
         rows = Rows(_readable(relation, reference), relation.quoted)
-        self._read.add(key)
+        self._readers.setdefault(key, set()).add(self.reader)
         return relation.name, renamed(rows, reference.columns)
-
-
-def _with_pseudo_columns(select: s.Select, node: p.Scan) -> tuple[p.Node, tuple[e.Column, ...]]:
-    """The rows of a source with those of its pseudo-columns that a query names; and all of these."""
-    pseudo = tuple(column.column for column in node.source.pseudo_columns)
-    named = tuple(column for column in pseudo if names_column(select, column.name))
-    if not named:
-        return node, pseudo
-    columns = ((column.name, column) for column in (*node.columns, *named))
-    return p.Project(node, tuple(columns)), pseudo
 
 
 def _readable(relation: Relation, reference: s.TableReference) -> p.Node:

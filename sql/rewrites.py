@@ -28,11 +28,13 @@ def drop_true_filters(node: p.Node) -> p.Node:
 
 def trust_filters(node: p.Node) -> p.Node:
     """Above a filter that only rows without NULL in a column pass, the column is NOT NULL."""
-    if isinstance(node, (p.Project, p.Aggregate)) and isinstance(node.input, p.Filter):
-        proven = frozenset(_not_null(node.input.predicate))
-        if proven:
-            return _with_known(node, proven)
-    return node
+    if not isinstance(node, (p.Project, p.Aggregate, p.Rekey)):
+        return node
+    below = node.input
+    while isinstance(below, p.Rekey):
+        below = below.input
+    proven = frozenset(_not_null(below.predicate)) if isinstance(below, p.Filter) else frozenset()
+    return _with_known(node, proven) if proven else node
 
 
 RULES: tuple[Rule, ...] = (merge_filters, drop_true_filters, trust_filters)
@@ -47,9 +49,14 @@ def rewrite(plan: p.LogicalPlan) -> p.LogicalPlan:
         if id(node) not in done:
             kept.append(node)
             result: p.Node = node
-            if not isinstance(node, p.Scan):
-                below = visit(node.input)
-                result = node if below is node.input else replace(node, input=below)
+            match node:
+                case p.Scan():
+                    pass
+                case p.Union():
+                    result = replace(node, branches=tuple(map(visit, node.branches)))
+                case _:
+                    below = visit(node.input)
+                    result = node if below is node.input else replace(node, input=below)
             for rule in RULES:
                 result = rule(result)
             done[id(node)] = result
@@ -77,7 +84,9 @@ def _not_null(predicate: e.Expr) -> list[str]:
     return []
 
 
-def _with_known(node: p.Project | p.Aggregate, proven: frozenset[str]) -> p.Node:
+def _with_known(node: p.Project | p.Aggregate | p.Rekey, proven: frozenset[str]) -> p.Node:
+    if isinstance(node, p.Rekey):
+        return replace(node, keys=tuple(_known(column, proven) for column in node.keys))
     if isinstance(node, p.Project):
         return replace(node, items=tuple((name, _known(expr, proven)) for name, expr in node.items))
     keys = tuple((name, _known(expr, proven)) for name, expr in node.keys)

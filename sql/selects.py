@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any, get_args
 
 from headrace.sql import expressions as e
 from headrace.sql import plan as p
@@ -12,11 +13,11 @@ from headrace.sql import types as t
 from headrace.sql import windows as w
 from headrace.sql.bind_windows import bind_window
 from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
-from headrace.sql.errors import Span, sql_error
-from headrace.sql.functions import headers
+from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.event_times import event_time_columns
 from headrace.sql.options import duration_ms
-from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time
-from headrace.sql.record_parts import HEADERS_COLUMN, Part
+from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time, refuse_times_by_arrival
+from headrace.sql.planner import is_ordered
 from headrace.sql.tops import filtered
 from headrace.sql.unnesting import Explosions, unnested
 
@@ -30,19 +31,39 @@ def bind_select(
     for unnesting in select.unnestings:
         node, scope = unnested(node, scope, unnesting)
     if select.where is not None:
+        _refuse_aliases(select.where, select, scope)
         node = filtered(node, ExpressionBinder(scope).bind_predicate(select.where), select.where.span)
     check_limited(node, select.source.span)
-    quoted = frozenset(item.alias.text for item in select.items if item.alias is not None and item.alias.quoted)
-    if has_over(select):
-        return _bind_over(select, node, scope, settings), quoted
-    if select.windows:
+    if select.qualify is not None and not has_over(select):
+        raise sql_error("QUALIFY needs OVER", select.qualify.span, "WHERE filters rows, HAVING groups")
+    if select.windows and not has_over(select):
         raise sql_error(f"window `{select.windows[0][0].text}` is not used", select.windows[0][0].span)
-    if is_grouped(select):
-        return _SelectGrouped(select, node, scope, settings).bind(), quoted
+    quoted = frozenset(item.alias.text for item in select.items if item.alias is not None and item.alias.quoted)
+    if select.distinct:
+        rows, quoted = _bind_distinct(select, node, scope, settings, source_quoted)
+    elif has_over(select):
+        rows = _bind_over(select, node, scope, settings)
+    elif is_grouped(select):
+        rows = _SelectGrouped(select, node, scope, settings).bind()
+    else:
+        return _bind_plain(select, node, scope, source_quoted)
+    return (_rekeyed_above(select, rows, quoted) if select.partition_by else rows), quoted
+
+
+def _bind_plain(
+    select: s.Select, node: p.Node, scope: Scope, source_quoted: frozenset[str]
+) -> tuple[p.Node, frozenset[str]]:
     _refuse_grouping_clauses(select, node)
+    quoted = frozenset(item.alias.text for item in select.items if item.alias is not None and item.alias.quoted)
     explosions = Explosions(node)
-    items = _select_items(select, scope, ExpressionBinder(scope, arrays=explosions))
+    binder = ExpressionBinder(scope, arrays=explosions)
+    items = _select_items(select, scope, binder)
+    keys = [(_key(item, select, scope, binder), item.span) for item in select.partition_by]
     node = explosions.node(select.span)
+    if keys:
+        _refuse_rekeying(select, node)
+        node, computed = _rekeyed_below(node, [key for key, _ in keys])
+        items = tuple((name, computed.get(expr, expr)) for name, expr in items)
     if len(items) == len(node.columns) and all(
         expr == column and name == column.name for (name, expr), column in zip(items, node.columns, strict=True)
     ):
@@ -50,11 +71,102 @@ def bind_select(
     return p.Project(node, items), quoted
 
 
+def _bind_distinct(
+    select: s.Select, node: p.Node, scope: Scope, settings: Mapping[str, str], source_quoted: frozenset[str]
+) -> tuple[p.Node, frozenset[str]]:
+    """SELECT DISTINCT is GROUP BY of all columns; over the rows of windows, of those and the window."""
+    all_rows = replace(select, distinct=False, partition_by=())
+    window = select.window or select.source.window
+    if window is not None and not is_grouped(select) and not has_over(select):
+        if any(isinstance(item.expression, s.Star) for item in select.items):
+            raise sql_error("SELECT DISTINCT over windows names its columns", select.span, "window_start among them")
+        windowed = replace(all_rows, group_by=tuple(item.expression for item in select.items))
+        return bind_select(replace(windowed, where=None), node, scope, settings, source_quoted)
+    emit = None if is_grouped(select) else select.emit
+    if emit is not None and emit.every_ms is not None:
+        raise sql_error("EMIT EVERY does not go with SELECT DISTINCT: a row comes out once", emit.span)
+    if not is_grouped(select):
+        all_rows = replace(all_rows, emit=None)
+    rows, quoted = bind_select(replace(all_rows, where=None), node, scope, settings, source_quoted)
+    return distinct(rows, s.Emit.CHANGES if emit is None else emit.emit, settings, select.span), quoted
+
+
+def distinct(node: p.Node, emit: s.Emit, settings: Mapping[str, str], span: Span) -> p.Node:
+    """Each row of a node once: when it comes first, or at the end of a finite run."""
+    if p.is_updating(node):
+        raise sql_error(
+            "DISTINCT over the changes of an updating table is not supported: its rows come again when they change",
+            span,
+            "read a windowed table with EMIT FINAL, or the stream itself",
+        )
+    for column in node.columns:
+        if not column.type.has_keys:
+            raise sql_error(f"DISTINCT does not take {column.type} (`{column.name}`)", span)
+    ttl = settings.get("ttl") if emit is s.Emit.CHANGES else None
+    keys = tuple((column.name, column) for column in node.columns)
+    ttl_ms = duration_ms(ttl, span) if ttl else None
+    return p.Aggregate(node, keys, None, (), emit, None, ttl_ms)
+
+
+def _key(item: s.Expression, select: s.Select, scope: Scope, binder: ExpressionBinder) -> e.Expr:
+    """An entry of PARTITION BY, over the rows that the SELECT reads."""
+    expr = binder.bind(_item_of(item, select, scope, "PARTITION BY"))
+    if not (expr.type.is_storable and expr.type.has_keys):
+        raise sql_error(f"cannot partition by {expr.type}", item.span)
+    return expr
+
+
+def _rekeyed_below(node: p.Node, keys: list[e.Expr]) -> tuple[p.Node, dict[e.Expr, e.Column]]:
+    """Rows with another record key, and the columns of what was computed for it."""
+    computed: dict[e.Expr, e.Column] = {}
+    columns: list[e.Column] = []
+    taken = {column.name for column in node.columns}
+    for expr in keys:
+        if isinstance(expr, e.Column):
+            columns.append(expr)
+            continue
+        name = e.free_name(f"key_{len(columns)}", taken)
+        taken.add(name)
+        columns.append(computed.setdefault(expr, e.Column(name, expr.type, expr.nullable)))
+    if computed:
+        given = ((column.name, column) for column in node.columns)
+        node = p.Project(node, (*given, *((column.name, expr) for expr, column in computed.items())))
+    return p.Rekey(node, tuple(dict.fromkeys(columns))), computed
+
+
+def _rekeyed_above(select: s.Select, node: p.Node, quoted: frozenset[str]) -> p.Node:
+    """The rows of a SELECT that groups, with the key of PARTITION BY: columns of its result."""
+    _refuse_rekeying(select, node)
+    scope = Scope(node.columns, (), quoted)
+    keys: list[e.Column] = []
+    for item in select.partition_by:
+        if not isinstance(item, s.Name):
+            raise sql_error("PARTITION BY takes columns of the result here", item.span, "give the expression a name")
+        keys.append(scope.resolve(item))
+    return p.Rekey(node, tuple(dict.fromkeys(keys)))
+
+
+def _refuse_rekeying(select: s.Select, node: p.Node) -> None:
+    check_limited(node, select.source.span)
+    if p.is_updating(node):
+        raise sql_error(
+            "PARTITION BY is for streams: rows of an updating table replace each other by their key",
+            select.partition_by[0].span,
+            "GROUP BY chooses the key of a table",
+        )
+
+
 def _bind_over(select: s.Select, node: p.Node, scope: Scope, settings: Mapping[str, str]) -> p.Node:
     overs = OverBinder(select, node, scope, settings)
     _refuse_grouping_clauses(select, node)
-    items = _select_items(select, scope, ExpressionBinder(scope, overs=overs))
-    return p.Project(overs.node(), tuple((name, overs.known(expr)) for name, expr in items))
+    binder = ExpressionBinder(scope, overs=overs)
+    items = _select_items(select, scope, binder)
+    if select.qualify is None:
+        node = overs.node()
+    else:
+        condition = binder.bind_predicate(_with_aliases(select.qualify, select, scope))
+        node = filtered(overs.node(), condition, select.qualify.span)
+    return p.Project(node, tuple((name, overs.known(expr)) for name, expr in items))
 
 
 def _refuse_grouping_clauses(select: s.Select, node: p.Node) -> None:
@@ -78,36 +190,14 @@ def is_grouped(select: s.Select) -> bool:
     )
 
 
-def names_column(select: s.Select, name: str) -> bool:
-    """Whether a query (not one inside of it) names a pseudo-column; a function of headers names theirs."""
-    return any(
-        (isinstance(part, s.Name) and part.column.matches(name))
-        or (isinstance(part, s.FunctionCall) and part.name in headers.BY_NAME and name == HEADERS_COLUMN)
-        for expression in _expressions(select)
-        for part in walk(expression)
-    )
-
-
-def _expressions(select: s.Select) -> Iterator[s.Expression]:
-    """The expressions of a query's clauses."""
-    yield from (item.expression for item in select.items)
-    yield from (array for unnesting in select.unnestings for array in unnesting.arrays)
-    yield from select.group_by or ()
-    yield from (part for part in (select.where, select.having) if part is not None)
-    for _, over in select.windows:
-        yield from (*over.partition_by, *(item.expression for item in over.order_by))
-    windows = (select.window, select.source.window, *(select.group_by or ()), *(i.expression for i in select.items))
-    for window in windows:
-        if isinstance(window, s.WindowClause) and window.time is not None:
-            yield window.time
-
-
-def groups_inside(select: s.Select) -> bool:
+def groups_inside(query: s.SelectQuery) -> bool:
     """Whether a query, or one of those inside of it, groups its rows."""
-    inner = [common.query for common in select.commons]
-    if isinstance(select.source.relation, s.Select):
-        inner.append(select.source.relation)
-    return is_grouped(select) or any(map(groups_inside, inner))
+    inner = [common.query for common in query.commons]
+    if isinstance(query, s.Union):
+        return query.distinct or any(map(groups_inside, (*inner, *query.branches)))
+    if not isinstance(query.source.relation, s.Identifier):
+        inner.append(query.source.relation)
+    return query.distinct or is_grouped(query) or any(map(groups_inside, inner))
 
 
 def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> tuple[tuple[str, e.Expr], ...]:
@@ -115,18 +205,9 @@ def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> t
     items: list[tuple[str, e.Expr, Span]] = []
     for item in select.items:
         if isinstance(item.expression, s.Star):
-            qualifier = item.expression.qualifier
-            if qualifier is not None and (struct := scope.struct_of(qualifier)) is not None:
-                items.extend((name, e.Field(struct, name, type_), item.span) for name, type_ in struct.type.fields)
-                continue
-            columns = scope.columns if qualifier is None else scope.columns_of(qualifier)
-            items.extend((column.name, column, item.span) for column in columns)
+            items.extend(_star_items(item.expression, scope, binder))
         else:
-            bound = binder.bind(item.expression)
-            if bound.type.kind is t.Kind.NULL:
-                bound = e.Literal(None, t.VARCHAR)
-            if not bound.type.is_storable:
-                raise sql_error(f"{bound.type} cannot be a column of a result", item.span, "CAST it to VARCHAR")
+            bound = _storable(binder.bind(item.expression), item.span)
             items.append((_item_name(item, len(items)), bound, item.span))
     seen: set[str] = set()
     for name, _, span in items:
@@ -134,6 +215,51 @@ def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> t
             raise sql_error(f"two columns are named `{name}`", span, "give one an alias with AS")
         seen.add(name.lower())
     return tuple((name, expr) for name, expr, _ in items)
+
+
+def _storable(bound: e.Expr, span: Span) -> e.Expr:
+    """An expression as a column of a result."""
+    if bound.type.kind is t.Kind.NULL:
+        return e.Literal(None, t.VARCHAR)
+    if not bound.type.is_storable:
+        raise sql_error(f"{bound.type} cannot be a column of a result", span, "CAST it to VARCHAR")
+    return bound
+
+
+def _star_items(star: s.Star, scope: Scope, binder: ExpressionBinder) -> Iterator[tuple[str, e.Expr, Span]]:
+    """The columns of `*`, or the fields of a STRUCT: without some, others in the place of some, with other names."""
+    columns = _star_columns(star, scope)
+    without = {_named(name, columns) for name in star.without}
+    replaced = {_named(name, columns): expression for name, expression in star.replaced}
+    renamed = {_named(old, columns): new.text for old, new in star.renamed}
+    written = [*star.without, *(name for name, _ in star.replaced)]
+    for names in (written, [*star.without, *(old for old, _ in star.renamed)]):
+        for number, name in enumerate(names):
+            if any(_named(name, columns) == _named(earlier, columns) for earlier in names[:number]):
+                raise sql_error(f"* names `{name.text}` twice", name.span)
+    if len(without) == len(columns):
+        raise sql_error("no column is left", star.span)
+    for column, expr in columns.items():
+        if column not in without:
+            other = replaced.get(column)
+            item = expr if other is None else _storable(binder.bind(other), other.span)
+            yield renamed.get(column, column), item, star.span
+
+
+def _star_columns(star: s.Star, scope: Scope) -> dict[str, e.Expr]:
+    if star.qualifier is None:
+        return {column.name: column for column in scope.columns}
+    if (struct := scope.struct_of(star.qualifier)) is not None:
+        return {name: e.Field(struct, name, type_) for name, type_ in struct.type.fields}
+    return {column.name: column for column in scope.columns_of(star.qualifier)}
+
+
+def _named(name: s.Identifier, columns: Iterable[str]) -> str:
+    """The column that a name behind `*` means."""
+    found = [column for column in columns if name.matches(column)]
+    if not found:
+        raise sql_error(f"column `{name.text}` does not exist", name.span, did_you_mean(name.text, columns))
+    return next((column for column in found if column == name.text), found[0])
 
 
 def _item_name(item: s.SelectItem, position: int) -> str:
@@ -170,6 +296,8 @@ class _SelectGrouped:
         refuse_rows_behind_time(self._node, select, "GROUP BY")
         clause, group_by = self._window_clause()
         window = self._window(clause, group_by)
+        if window is not None:
+            refuse_times_by_arrival(self._node, select, "a window")
         keys = self._keys(group_by)
         columns = tuple(e.Column(name, t.TIMESTAMP, False) for name in (p.WINDOW_START, p.WINDOW_END)) if window else ()
         grouping = Grouping(keys, columns)
@@ -185,7 +313,9 @@ class _SelectGrouped:
         items = _select_items(select, self._scope, above)
         if window is not None:
             _check_key_names(select, items, {name for name, _ in keys})
-        having = above.bind_predicate(select.having) if select.having is not None else None
+        having: e.Expr | None = None
+        if select.having is not None:
+            having = above.bind_predicate(_with_aliases(select.having, select, self._scope))
         default = self._settings.get("emit") if window else None
         emit = select.emit.emit if select.emit else s.Emit(default or ("final" if window else "changes"))
         every_ms = select.emit.every_ms if select.emit else None
@@ -193,11 +323,14 @@ class _SelectGrouped:
             raise sql_error("EMIT EVERY takes a time above zero", (select.emit or select).span)
         ends = window is None and emit is s.Emit.CHANGES and every_ms is None
         ttl = self._settings.get("ttl") if ends else None
+        calls = tuple((name, call) for call, name in grouping.calls.items())
+        if is_ordered(calls):
+            refuse_times_by_arrival(self._node, select, "a function of the order of rows")
         aggregate = p.Aggregate(
             self._node,
             keys,
             window,
-            tuple((name, call) for call, name in grouping.calls.items()),
+            calls,
             emit,
             p.Changes(self._settings.get("changes", p.Changes.EVERY)),
             duration_ms(ttl, select.span) if ttl else None,
@@ -212,7 +345,7 @@ class _SelectGrouped:
         rest: list[s.Expression] = []
         is_named = False
         for item in select.group_by or ():
-            meant = self._item_of(item)
+            meant = _item_of(item, select, self._scope, "GROUP BY")
             match item:
                 case _ if isinstance(meant, s.WindowClause):
                     found.append(meant)
@@ -253,16 +386,17 @@ class _SelectGrouped:
         if not isinstance(time, s.Name):
             raise sql_error("a window takes a column as its time", time.span)
         column = self._scope.resolve(time)
-        if column.name in _event_time_columns(self._node):
+        event_times = event_time_columns(self._node)
+        if column.name in event_times:
             return
-        shown = set(_event_time_columns(self._node)) & {known.name for known in self._scope.columns}
         if column in self._scope.pseudo:
             raise sql_error(f"`{time.column.text}` is not the event time of these rows", time.span, "ROWTIME is")
+        shown = event_times & {known.name for known in self._scope.columns}
         if not shown:
-            scan = p.scan_of(self._node)
-            if p.aggregate_of(self._node) is None and scan.source.event_time.column is None:
+            origin = p.origin_of(self._node)
+            if isinstance(origin, p.Scan) and origin.source.event_time.column is None:
                 raise sql_error(
-                    f"`{time.column.text}` is not declared as the event time of `{scan.source.name}`",
+                    f"`{time.column.text}` is not declared as the event time of `{origin.source.name}`",
                     time.span,
                     f"add WATERMARK FOR {time.column.text} AS {time.column.text} - INTERVAL '5' SECOND to it",
                 )
@@ -275,7 +409,7 @@ class _SelectGrouped:
         binder = ExpressionBinder(self._scope)
         keys: list[tuple[str, e.Expr]] = []
         for item in group_by:
-            node = self._item_of(item)
+            node = _item_of(item, self._select, self._scope, "GROUP BY")
             if any(is_aggregate(part) for part in walk(node)):
                 raise sql_error("GROUP BY cannot hold an aggregate function", node.span)
             expr = binder.bind(node)
@@ -289,19 +423,54 @@ class _SelectGrouped:
                 keys.append((name, expr))
         return tuple(keys)
 
-    def _item_of(self, item: s.Expression) -> s.Expression:
-        """An ordinal or an alias stands for the expression of its SELECT item."""
-        items = self._select.items
-        if isinstance(item, s.NumberLiteral) and item.text.isdigit():
-            if not 1 <= int(item.text) <= len(items):
-                raise sql_error(f"GROUP BY {item.text}: the query has {len(items)} columns", item.span)
-            return items[int(item.text) - 1].expression
-        if isinstance(item, s.Name) and item.qualifier is None:
-            is_column = any(item.column.matches(column.name) for column in self._scope.columns)
-            for candidate in () if is_column else items:
-                if candidate.alias is not None and item.column.matches(candidate.alias.text):
-                    return candidate.expression
-        return item
+
+def _item_of(item: s.Expression, select: s.Select, scope: Scope, clause: str) -> s.Expression:
+    """An ordinal or an alias in a clause stands for the expression of its SELECT item."""
+    items = select.items
+    if isinstance(item, s.NumberLiteral) and item.text.isdigit():
+        if not 1 <= int(item.text) <= len(items):
+            raise sql_error(f"{clause} {item.text}: the query has {len(items)} columns", item.span)
+        return items[int(item.text) - 1].expression
+    return _aliased(item, select, scope) if isinstance(item, s.Name) else item
+
+
+def _aliased(name: s.Name, select: s.Select, scope: Scope) -> s.Expression:
+    """A name that is no column but an alias stands for the expression of its SELECT item."""
+    if name.qualifier is None and not any(name.column.matches(column.name) for column in scope.columns):
+        for item in select.items:
+            if item.alias is not None and name.column.matches(item.alias.text):
+                return item.expression
+    return name
+
+
+_WITH_NAMES = (*get_args(s.Expression), s.OverClause, s.OrderItem)
+
+
+def _with_aliases(expression: s.Expression, select: s.Select, scope: Scope) -> s.Expression:
+    """An expression of HAVING or QUALIFY, with what the aliases in it stand for."""
+
+    def meant(part: Any) -> Any:
+        if isinstance(part, s.Name):
+            return _aliased(part, select, scope)
+        if isinstance(part, tuple):
+            return tuple(map(meant, part))
+        if not isinstance(part, _WITH_NAMES):
+            return part
+        return replace(part, **{each.name: meant(getattr(part, each.name)) for each in fields(part)})
+
+    found: s.Expression = meant(expression)
+    return found
+
+
+def _refuse_aliases(where: s.Expression, select: s.Select, scope: Scope) -> None:
+    """SqlError for an alias in WHERE, which sees the columns of FROM."""
+    for part in walk(where):
+        if isinstance(part, s.Name) and _aliased(part, select, scope) is not part:
+            raise sql_error(
+                f"`{part.column.text}` is an alias of SELECT, which WHERE does not know",
+                part.span,
+                "write its expression, or put the SELECT into FROM",
+            )
 
 
 def _with_bounds(items: tuple[s.SelectItem, ...], window: s.WindowClause) -> Iterator[s.SelectItem]:
@@ -333,18 +502,3 @@ def _check_key_names(select: s.Select, items: tuple[tuple[str, e.Expr], ...], ke
             raise sql_error(
                 f"the key `{name}` would be called like the window's", item.span, "give it an alias with AS"
             )
-
-
-def _event_time_columns(node: p.Node) -> tuple[str, ...]:
-    """The columns that hold the event time of a node's rows."""
-    match node:
-        case p.Scan(source=source):
-            known = (*source.columns, *source.pseudo_columns)
-            of_record = (c.name for c in known if c.part is not None and c.part.part is Part.TIME)
-            return (source.event_time.column, *of_record) if source.event_time.column is not None else (*of_record,)
-        case p.Filter() | p.Unnest() | p.Over():
-            return _event_time_columns(node.input)
-        case p.Project():
-            inner = _event_time_columns(node.input)
-            return tuple(name for name, expr in node.items if isinstance(expr, e.Column) and expr.name in inner)
-    return ()

@@ -39,7 +39,12 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Star:
+    """`*` or `t.*`; perhaps EXCEPT (names), REPLACE (expressions AS names), RENAME (names AS names)."""
+
     qualifier: Identifier | None
+    without: tuple[Identifier, ...]
+    replaced: tuple[tuple[Identifier, Expression], ...]
+    renamed: tuple[tuple[Identifier, Identifier], ...]
     span: Span
 
 
@@ -341,7 +346,7 @@ Expression = (
 class TableReference:
     """FROM: a relation by name, perhaps through a window function of Flink or RisingWave; or a query."""
 
-    relation: Identifier | Select
+    relation: Identifier | SelectQuery
     alias: Identifier | None
     columns: tuple[Identifier, ...]
     """Other names for the columns: `t (a, b)`. Empty: they keep theirs."""
@@ -369,7 +374,7 @@ class CommonTable:
 
     name: Identifier
     columns: tuple[Identifier, ...]
-    query: Select
+    query: SelectQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +387,7 @@ class SelectItem:
 @dataclass(frozen=True, slots=True)
 class Select:
     commons: tuple[CommonTable, ...]
+    distinct: bool
     items: tuple[SelectItem, ...]
     source: TableReference
     unnestings: tuple[Unnesting, ...]
@@ -391,8 +397,32 @@ class Select:
     window: WindowClause | None
     windows: tuple[tuple[Identifier, OverClause], ...]
     """`WINDOW name AS (…)`."""
+    partition_by: tuple[Expression, ...]
+    """What the records of the result have as their key; empty: what they have without that."""
+    qualify: Expression | None
+    """A condition over the results of OVER."""
     emit: EmitClause | None
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """The rows of several queries; `distinct`: without those that were there before."""
+
+    commons: tuple[CommonTable, ...]
+    branches: tuple[SelectQuery, ...]
+    distinct: bool
+    span: Span
+
+
+SelectQuery = Select | Union
+
+
+def selects_of(query: SelectQuery) -> tuple[Select, ...]:
+    """The SELECT of a query, or those that it unites."""
+    if isinstance(query, Select):
+        return (query,)
+    return tuple(select for branch in query.branches for select in selects_of(branch))
 
 
 # Statements
@@ -401,6 +431,14 @@ class Select:
 class RelationKind(StrEnum):
     STREAM = "STREAM"
     TABLE = "TABLE"
+
+
+class Existing(StrEnum):
+    """What a CREATE does with a relation that has its name."""
+
+    REFUSE = "REFUSE"
+    REPLACE = "OR REPLACE"
+    KEEP = "IF NOT EXISTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +483,7 @@ class CreateRelation:
     """A PRIMARY KEY was declared."""
     watermark: WatermarkDefinition | None
     options: tuple[Option, ...]
+    existing: Existing
     span: Span
 
 
@@ -453,7 +492,8 @@ class CreateAs:
     kind: RelationKind
     name: Identifier
     options: tuple[Option, ...]
-    query: Select
+    query: SelectQuery
+    existing: Existing
     span: Span
 
 
@@ -463,7 +503,33 @@ class CreateView:
 
     name: Identifier
     columns: tuple[Identifier, ...]
-    query: Select
+    query: SelectQuery
+    existing: Existing
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """DROP of what a statement above has made."""
+
+    kind: RelationKind | None
+    """None: a view."""
+    name: Identifier
+    if_exists: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """SHOW STREAMS, TABLES, VIEWS, QUERIES or TOPICS."""
+
+    subject: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    name: Identifier
     span: Span
 
 
@@ -471,7 +537,7 @@ class CreateView:
 class InsertInto:
     target: Identifier
     columns: tuple[Identifier, ...] | None
-    query: Select
+    query: SelectQuery
     span: Span
 
 
@@ -533,7 +599,7 @@ class RunScript:
 class Query:
     """A bare SELECT: its sink is the terminal."""
 
-    query: Select
+    query: SelectQuery
     span: Span
 
 
@@ -545,20 +611,12 @@ class SetOption:
 
 @dataclass(frozen=True, slots=True)
 class Explain:
-    query: Select
+    query: SelectQuery
     span: Span
 
 
+Create = CreateRelation | CreateAs | CreateView
 Assertion = AssertValues | AssertTombstones | AssertRelation
 Statement = (
-    CreateRelation
-    | CreateAs
-    | CreateView
-    | InsertInto
-    | InsertValues
-    | Query
-    | SetOption
-    | Explain
-    | Assertion
-    | RunScript
+    Create | Drop | InsertInto | InsertValues | Query | SetOption | Explain | Show | Describe | Assertion | RunScript
 )

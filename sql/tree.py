@@ -19,6 +19,7 @@ EMIT_ARG = "headrace_emit"
 GROUPING_WINDOW_ARG = "headrace_window"
 NAMED_WINDOWS_ARG = "headrace_named_windows"
 OVER_ARG = "headrace_over"
+PARTITION_BY_ARG = "headrace_partition_by"
 _HELD = "held"
 
 
@@ -292,10 +293,39 @@ def _column(node: exp.Expr, span: Span) -> syntax.Expression:
 
 
 def _star(node: exp.Expr, qualifier: syntax.Identifier | None, span: Span) -> syntax.Expression:
-    for argument in ("except_", "replace", "rename"):
-        if node.args.get(argument):
-            return refuse(f"* {argument.strip('_').upper()}", span)
-    return syntax.Star(qualifier, span)
+    if node.args.get("ilike"):
+        return refuse("* ILIKE", span)
+    without = tuple(_star_name(part, "EXCEPT", span) for part in node.args.get("except_") or ())
+    replaced = tuple(
+        (_star_alias(part, "REPLACE", span), convert_expression(part.this, span))
+        for part in node.args.get("replace") or ()
+    )
+    renamed = tuple(
+        (_star_name(part.this, "RENAME", span), _star_alias(part, "RENAME", span))
+        for part in node.args.get("rename") or ()
+    )
+    return syntax.Star(qualifier, without, replaced, renamed, span)
+
+
+def _star_name(node: exp.Expr, clause: str, around: Span) -> syntax.Identifier:
+    span = span_of(node, around)
+    if isinstance(node, exp.Column) and not node.args.get("table") and isinstance(node.this, exp.Identifier):
+        return _identifier(node.this, span)
+    raise sql_error(f"* {clause} takes the names of columns", span, f"for example * {_STAR_EXAMPLES[clause]}")
+
+
+def _star_alias(node: exp.Expr, clause: str, around: Span) -> syntax.Identifier:
+    span = span_of(node, around)
+    if isinstance(node, exp.Alias):
+        return _identifier(node.args["alias"], span)
+    raise sql_error(f"* {clause} needs AS and a name", span, f"for example * {_STAR_EXAMPLES[clause]}")
+
+
+_STAR_EXAMPLES = {
+    "EXCEPT": "EXCEPT (price)",
+    "REPLACE": "REPLACE (price * 2 AS price)",
+    "RENAME": "RENAME (price AS amount)",
+}
 
 
 def _literal(node: exp.Expr, span: Span) -> syntax.Expression:
@@ -623,23 +653,14 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
 # Queries
 
 _CLAUSES = {
-    "expressions",
-    "from_",
-    "joins",
-    "where",
-    "group",
-    "having",
-    GROUPING_WINDOW_ARG,
-    NAMED_WINDOWS_ARG,
-    EMIT_ARG,
+    *("expressions", "distinct", "from_", "joins", "where", "group", "having", "qualify"),
+    *(GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, PARTITION_BY_ARG, EMIT_ARG),
 }
 _CLAUSE_NAMES = {
-    "distinct": "SELECT DISTINCT",
     "laterals": "LATERAL",
     "order": "ORDER BY",
     "limit": "LIMIT",
     "offset": "OFFSET",
-    "qualify": "QUALIFY",
     "into": "SELECT INTO",
     "pivots": "PIVOT",
     "sample": "TABLESAMPLE",
@@ -650,10 +671,8 @@ _CLAUSE_NAMES = {
 }
 
 
-def convert_select(node: exp.Expr | None, commons: tuple[syntax.CommonTable, ...], around: Span) -> syntax.Select:
+def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
     """A parsed SELECT as Headrace syntax; each clause consumed or refused by name."""
-    if isinstance(node, exp.SetOperation):
-        raise sql_error(f"{type(node).__name__.upper()} is not supported yet", around)
     if not isinstance(node, exp.Select):
         raise sql_error("expected SELECT", around)
     if problems := _unknown_clauses(node, around):
@@ -666,9 +685,16 @@ def convert_select(node: exp.Expr | None, commons: tuple[syntax.CommonTable, ...
     window = node.args.get(GROUPING_WINDOW_ARG)
     windows = node.args.get(NAMED_WINDOWS_ARG)
     emit = node.args.get(EMIT_ARG)
-    where, having = node.args.get("where"), node.args.get("having")
+    partition_by = node.args.get(PARTITION_BY_ARG)
+    distinct = node.args.get("distinct")
+    if distinct is not None and distinct.args.get("on"):
+        raise sql_error(
+            "DISTINCT ON is not supported yet", span_of(distinct, around), "ROW_NUMBER finds the first rows"
+        )
+    where, having, qualify = (node.args.get(clause) for clause in ("where", "having", "qualify"))
     return syntax.Select(
-        commons=commons,
+        commons=(),
+        distinct=distinct is not None,
         items=tuple(_select_item(item, around) for item in node.expressions),
         source=_table(source.this, around),
         unnestings=tuple(_unnesting(join, around) for join in node.args.get("joins") or ()),
@@ -677,6 +703,8 @@ def convert_select(node: exp.Expr | None, commons: tuple[syntax.CommonTable, ...
         having=convert_expression(having.this, around) if having is not None else None,
         window=held(window) if window is not None else None,
         windows=held(windows) if windows is not None else (),
+        partition_by=held(partition_by) if partition_by is not None else (),
+        qualify=convert_expression(qualify.this, around) if qualify is not None else None,
         emit=held(emit) if emit is not None else None,
         span=around,
     )

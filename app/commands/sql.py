@@ -14,7 +14,7 @@ from headrace.app.errors import ExitCode, InputError, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import is_terminal, progress, show_rows
 from headrace.app.values import shown
-from headrace.sql.explain import ExplainStage
+from headrace.sql.explain import ExplainStage, show_listings
 
 if TYPE_CHECKING:
     from headrace.app.application import App
@@ -68,14 +68,16 @@ def check(context: typer.Context, sql: SqlFile, app: AppOption = None) -> None:
         sys.stdout.write(f"  {query.name}: {source} → {query.sink.kind.lower()} {query.sink.topic}\n")
     for insert in loaded.logical.inserts:
         sys.stdout.write(f"  {loaded.line_of(insert.span)}: inserts {len(insert.records)} into {insert.source.name}\n")
+    if loaded.logical.listings:
+        sys.stdout.write("\n" + show_listings(loaded.logical.listings))
     if loaded.logical.explained:
         sys.stdout.write("\n" + loaded.explain(ExplainStage.LOGICAL))
 
 
 def _source_name(node: Any) -> str:
-    from headrace.sql.plan import scan_of
+    from headrace.sql.plan import scans_of
 
-    return scan_of(node).source.topic
+    return ", ".join(dict.fromkeys(scan.source.topic for scan in scans_of(node)))
 
 
 def explain(
@@ -121,6 +123,7 @@ def local(
     invocation: Invocation = context.obj
     settings = invocation.settings(mode=mode, parallelism=parallelism, app=app)
     loaded = load_app(sql, settings)
+    sys.stdout.write(show_listings(loaded.logical.listings))
     if loaded.logical.explained:
         sys.stdout.write(loaded.explain("logical"))
     sinks = {query.sink.name.lower(): query.sink.name for query in loaded.logical.queries}

@@ -17,6 +17,7 @@ from headrace.sql.codegen.windows import end_code
 from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_name
 from headrace.sql.expressions import Expr
 from headrace.sql.runtime.values import decimal_add
+from headrace.sql.runtime.watermarks import START
 from headrace.sql.syntax import RelationKind
 from headrace.sql.windows import Cumulating, Daily, Hopping, Session, Several, Single, Tumbling, step_of
 
@@ -43,7 +44,7 @@ class AggregationWriter:
 
     def _count_flags(self) -> int:
         """Number the sinks whose rows may disappear again: behind filters over an updating aggregation, of sessions."""
-        if self.operator.final or self.operator.form is ph.Form.PARTIAL:
+        if self.operator.emission in (ph.Emission.FINAL, ph.Emission.FIRST) or self.operator.form is ph.Form.PARTIAL:
             return 0
         count = 0
         for sink, filtered in reached(self.operator.consumers, filtered=False):
@@ -190,10 +191,21 @@ class AggregationWriter:
         else:
             with function.block(f"if acc is None or acc.time + {self.operator.ttl_ms} < {row.time}:"):
                 function.line(f"acc = load_{number}({key}, {row.time})")
+        if self.operator.emission is ph.Emission.FIRST:
+            with function.block(f"if acc.time == {START}:  # the first of its group"):
+                self._take(function, row, prepared)
+                self._results.write(function, prepared.keys, key, end)
+            if self.operator.ttl_ms is not None:
+                with function.block(f"elif {row.time} > acc.time:"):
+                    self._take(function, row, prepared)
+            return
+        self._take(function, row, prepared)
+        self._emit_change(function, prepared, end)
+
+    def _take(self, function: FunctionWriter, row: Row, prepared: Prepared) -> None:
         self._add(function, row, prepared)
         if self.operator.form is not ph.Form.PARTIAL:
-            function.line(f"dirty_{number}[{key}] = acc")
-        self._emit_change(function, prepared, end)
+            function.line(f"dirty_{self.number}[{prepared.key}] = acc")
 
     def _add(self, function: FunctionWriter, row: Row, prepared: Prepared) -> None:
         """Add a prepared row to the state `acc`."""

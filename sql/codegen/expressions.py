@@ -334,7 +334,7 @@ class ExpressionWriter:
         return self._names.bind("like", pattern.fullmatch)
 
     def _set(self, expression: e.InValues) -> str:
-        return self._names.bind("values", frozenset(expression.values))
+        return self._names.bind("members", frozenset(expression.values))
 
     def _use(self, function: Any, name: str | None = None) -> str:
         return self._names.bind(name or function.__name__, function)

@@ -42,6 +42,9 @@ class ResultWriter:
             columns[p.WINDOW_END] = Variable(group.end, False)
         newest = "acc.last" if accumulators.is_session else "acc.time"
         time = f"({group.end} - 1)" if self._operator.final and group.end is not None else newest
+        if group.end is None and _has_state(self._operator.consumers):  # `acc` will be another's
+            time = safe_name("newest", function.taken)
+            function.line(f"{time} = {newest}")
         encode = self._rows.names.bind("encode_key", encode_key)
         wanted = {column.name for consumer in self._operator.consumers for column in ph.needed(consumer)}
         results = [(name, call) for name, call in self._operator.calls if name in wanted]
@@ -223,3 +226,8 @@ class ResultWriter:
                     self._rows.append_sink(function, sink, row, "None")
                 with function.block("except RecordError:"):
                     function.line("pass  # a row that has no key was never out")
+
+
+def _has_state(operators: tuple[ph.Operator, ...]) -> bool:
+    """Whether rows come to another operator with state."""
+    return any(isinstance(op, (ph.AggregateOp, ph.OverOp, ph.TopOp)) for op in ph.walk(operators))

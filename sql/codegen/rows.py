@@ -17,6 +17,7 @@ from headrace.sql.codegen.windows import end_code, ends_code
 from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_name
 from headrace.sql.errors import RecordError
 from headrace.sql.expressions import Column, Expr
+from headrace.sql.runtime.codec import place_in_union
 from headrace.sql.runtime.execution import QueryErrors
 from headrace.sql.types import Kind, Type
 from headrace.sql.windows import Cumulating, Daily, Hopping, Session, Several, Tumbling, step_of
@@ -54,6 +55,8 @@ class Row:
     """The key and the headers of its record are at hand, as `record_key` and `headers`."""
     first: str | None = None
     """The end of the first of its windows that is open, where that was found before the row was sent."""
+    record_keys: tuple[tuple[Variable, Type], ...] | None = None
+    """What PARTITION BY makes the key of its records; None: that of its group, or of its own record."""
 
 
 class StatefulWriter(Protocol):
@@ -115,6 +118,12 @@ class RowWriter:
                 self._project(function, operator, row)
             case ph.UnnestOp():
                 self._unnest(function, operator, row)
+            case ph.RekeyOp():
+                codes = ((row.columns[column.name], column) for column in operator.keys)
+                keys = tuple((Variable(v.code, v.nullable and c.nullable), c.type) for v, c in codes)
+                self.consumers(function, operator.consumers, replace(row, record_keys=keys))
+            case ph.BranchOp():
+                self._branch(function, operator, row)
             case ph.SinkOp():
                 self._sink(function, operator, row)
             case ph.RowsToExchange():
@@ -171,6 +180,13 @@ class RowWriter:
         columns = {name: Variable(code, True) for (name, _), code in zip(operator.items, names, strict=True)}
         with function.block(f"for {', '.join(names)} in {elements}:"):
             self.consumers(function, operator.consumers, replace(row, columns=row.columns | columns))
+
+    def _branch(self, function: FunctionWriter, operator: ph.BranchOp, row: Row) -> None:
+        """Rows of one time are in the order of the branches, then in that of their own."""
+        time, origin, position = row.order
+        place = self.names.bind("place_in_union", place_in_union)
+        order = (time, f"{place}({operator.number}, {origin}, {position})", "0")
+        self.consumers(function, operator.consumers, replace(row, order=order))
 
     def _sink(self, function: FunctionWriter, operator: ph.SinkOp, row: Row) -> None:
         flag = self.flags.get(id(operator))
@@ -229,15 +245,23 @@ class RowWriter:
             function.line(f"headers_{number}.append(headers)")
             function.finish(f"task.sinks[{number}].extend({lists}, headers_{number})")
             return
-        assert row.group is not None
-        keys = [(variable, type_) for _, variable, type_ in row.group.keys]
-        key = code.key(keys, row.group.start, row.group.end)
+        if row.record_keys is not None:
+            keys, start, end = list(row.record_keys), None, None
+        else:
+            assert row.group is not None
+            keys = [(variable, type_) for _, variable, type_ in row.group.keys]
+            start, end = row.group.start, row.group.end
+        key = code.key(keys, start, end)
         if may_fail(operator):  # nothing is appended before all of the record is known to be good
             function.line(f"sink_key = {bare(key)}")
             key = "sink_key"
         function.line(f"values_{number}.append({value})")
         function.line(f"keys_{number}.append({key})")
         function.line(f"times_{number}.append({row.time})")
+        if row.kept:
+            function.setup(f"headers_{number} = []")
+            function.line(f"headers_{number}.append(headers)")
+            lists = f"{lists}, headers_{number}"
         function.finish(f"task.sinks[{number}].extend({lists})")
 
     def _rows_to_exchange(self, function: FunctionWriter, operator: ph.RowsToExchange, row: Row) -> None:

@@ -41,7 +41,7 @@ def reached(operators: tuple[ph.Operator, ...], *, filtered: bool) -> list[tuple
     for operator in operators:
         if isinstance(operator, ph.SinkOp):
             found.append((operator, filtered))
-        elif isinstance(operator, (ph.FilterOp, ph.ProjectOp, ph.UnnestOp)):
+        elif isinstance(operator, (ph.FilterOp, ph.ProjectOp, ph.UnnestOp, ph.RekeyOp, ph.BranchOp)):
             found += reached(operator.consumers, filtered=filtered or isinstance(operator, ph.FilterOp))
     return found
 
@@ -70,9 +70,12 @@ def needs_of(operator: ph.Operator) -> frozenset[str]:
                 needs |= {"keys", "headers"} & frozenset().union(*map(needs_of, operator.consumers))
         case ph.TopOp():
             needs.add("offsets")
-        case ph.FilterOp() | ph.ProjectOp() | ph.UnnestOp():
+        case ph.FilterOp() | ph.ProjectOp() | ph.UnnestOp() | ph.BranchOp():
             for consumer in operator.consumers:
                 needs |= needs_of(consumer)
+        case ph.RekeyOp():
+            for consumer in operator.consumers:
+                needs |= needs_of(consumer) - {"keys"}
     return frozenset(needs)
 
 
@@ -101,6 +104,8 @@ def may_fail(operator: ph.Operator) -> bool:
             formatted = operator.query.sink.timestamp_format is not None
             # a time may be out of the range of its text
             return Kind.DATE in kinds or (formatted and bool({Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ} & kinds))
+        case ph.RekeyOp() | ph.BranchOp():
+            return any(map(may_fail, operator.consumers))
         case ph.OverOp() | ph.TopOp() | ph.PartialsToExchange():
             return False
 
@@ -109,7 +114,7 @@ def first_query(operator: ph.Operator) -> p.Query:
     match operator:
         case ph.SinkOp() | ph.AggregateOp() | ph.OverOp() | ph.TopOp() | ph.RowsToExchange():
             return operator.query
-        case ph.FilterOp() | ph.ProjectOp() | ph.UnnestOp():
+        case ph.FilterOp() | ph.ProjectOp() | ph.UnnestOp() | ph.RekeyOp() | ph.BranchOp():
             return first_query(operator.consumers[0])
         case ph.PartialsToExchange():
             raise AssertionError("partial aggregates are sent by their aggregation")

@@ -17,8 +17,9 @@ _LOCAL = (
     *("partition", "offset", "record_key", "sink_key", "headers", "entries", "pane", "until", "watermark"),
 )
 _BOUND = (
-    *("encode_key", "encode_json", "earlier", "like", "values", "conversion", "try_cast", "is_not_null"),
-    *("bisect_left", "enter", "backwards", "reduce", "zip_longest", "jsonable", "prepare", "prepared"),
+    *("encode_key", "encode_json", "earlier", "like", "members", "conversion", "try_cast", "is_not_null"),
+    *("bisect_left", "enter", "backwards", "place_in_union", "reduce", "zip_longest", "jsonable"),
+    *("prepare", "prepared"),
 )
 _OF_FUNCTIONS = {name.__name__ for f in FUNCTIONS for signature in f.signatures for name in signature.names}
 _RESERVED = frozenset(
@@ -26,8 +27,8 @@ _RESERVED = frozenset(
 )
 _NUMBERED = re.compile(
     "(wait|taken|trim|groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|"
-    "closed|rank|top|entry|keys|values|times|headers|routes|literal|query|format|format_instant|usable|like|conversion|"
-    r"jsonable|out|prepare|prepared)_\d+"
+    "closed|rank|top|entry|keys|values|times|headers|routes|literal|query|format|format_instant|usable|like|members|"
+    r"conversion|jsonable|out|prepare|prepared)_\d+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""
 

@@ -80,3 +80,9 @@ class Block(msgspec.Struct, array_like=True, gc=False):
     watermark: int
     idle: bool
     rows: msgspec.Raw
+
+
+def place_in_union(branch: int, origin: int | bytes, position: int) -> bytes:
+    """Where a row of a UNION comes from, in order: its branch, then its source partition and offset, or its key."""
+    own = origin if isinstance(origin, bytes) else origin.to_bytes(4, "big") + position.to_bytes(8, "big")
+    return bytes((branch,)) + own

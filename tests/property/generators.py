@@ -350,7 +350,11 @@ class GroupedQuery:
 
 @dataclass(frozen=True)
 class Sink:
-    """What is compared of a sink: `kind` is stream (all rows), table (last value of each key) or final (each once)."""
+    """What is compared of a sink.
+
+    `kind` is stream (all rows), table (last value of each key), final (each once), distinct (each once, whatever its
+    timestamp) or table_by_arrival (last value of each key, whatever its timestamp).
+    """
 
     topic: str
     kind: str
@@ -524,7 +528,85 @@ def chained_apps(draw: st.DrawFn) -> AppCase:
     return AppCase(source, stream + "".join(chosen), tuple(sinks))
 
 
-APPS = st.one_of(grouped_apps(), grouped_apps(), row_apps(), chained_apps())
+@st.composite
+def united_apps(draw: st.DrawFn) -> AppCase:
+    """UNION ALL of parts of the source, of its windows too, and what groups, orders, counts or passes on its rows."""
+    source = draw(SOURCES)
+    one, other = (draw(st.sampled_from(WHERES)).sql for _ in range(2))
+    window, outer = draw(WINDOWS), draw(WINDOWS)
+    changes = draw(st.sampled_from(("every", "latest")))
+    branches = [
+        f"SELECT k, s, b, i, n, d FROM {TOPIC} WHERE {one}",
+        f"SELECT s, k, NOT b, i * 2, n, d FROM {TOPIC} WHERE {other}",
+    ]
+    has_windows = draw(st.booleans())
+    if has_windows:
+        branches.append(
+            f"SELECT k, k AS s, TRUE, COUNT(*), FIRST_VALUE(n), SUM(d) FROM {TOPIC} {window.clause} GROUP BY k "
+            "EMIT FINAL"
+        )
+        branches.append(f"SELECT k, NULLIF(k, k), FALSE, 1, n, d FROM {TOPIC}")
+    view = f"CREATE VIEW merged (k, s, b, i, n, d) AS {' UNION ALL '.join(draw(st.permutations(branches)))};"
+    totals = "COUNT(*) AS rows_, SUM(i) AS t, MAX(d) AS high, FIRST_VALUE(n) AS first_, LAST_VALUE(s) AS last_"
+    readers = {
+        Sink("closed", "final"): (
+            f"CREATE TABLE closed AS SELECT k, window_end, {totals} FROM merged {outer.clause} GROUP BY k EMIT FINAL;"
+        ),
+        Sink("running", "table"): (
+            f"CREATE TABLE running WITH (changes = '{changes}') AS SELECT b, {totals} FROM merged GROUP BY b "
+            "HAVING COUNT(*) % 2 = 1;"
+        ),
+        Sink("at_end", "final"): f"CREATE TABLE at_end AS SELECT {totals} FROM merged EMIT FINAL;",
+        Sink("newest", "table"): (
+            "CREATE TABLE newest AS SELECT k, n, s, number FROM ("
+            "SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY n DESC, s) AS number FROM merged) WHERE number <= 2;"
+        ),
+        Sink("seen", "distinct"): "CREATE STREAM seen AS SELECT DISTINCT k, i > 0 AS positive FROM merged;",
+        Sink("keyed", "stream"): "CREATE STREAM keyed AS SELECT k, i FROM merged PARTITION BY k, b;",
+    }
+    if not has_windows:
+        readers[Sink("kept", "stream")] = "CREATE STREAM kept AS SELECT UPPER(s) AS u, d, i FROM merged WHERE i > 0;"
+    chosen = draw(
+        st.lists(st.sampled_from(sorted(readers, key=lambda s: s.topic)), min_size=1, max_size=3, unique=True)
+    )
+    return AppCase(source, view + "".join(readers[sink] for sink in chosen), tuple(chosen))
+
+
+@st.composite
+def distinct_apps(draw: st.DrawFn) -> AppCase:
+    """SELECT DISTINCT of rows and of windows, a count of what it lets through, and rows under another key."""
+    source = draw(SOURCES)
+    where, window = draw(st.sampled_from(WHERES)).sql, draw(WINDOWS)
+    keys = draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True))
+    if source.keyed and KEYS[0] not in keys and draw(st.booleans()):
+        keys[0] = KEYS[0]
+    items = ", ".join(f"{key.sql} AS key_{index}" for index, key in enumerate(keys))
+    doubles = frozenset(f"key_{index}" for index, key in enumerate(keys) if key.double)
+    emit = draw(st.sampled_from(("CHANGES", "FINAL")))
+    queries = {
+        Sink("seen", "distinct", doubles): (
+            f"CREATE STREAM seen AS SELECT DISTINCT {items} FROM {TOPIC} WHERE {where} EMIT {emit};"
+        ),
+        Sink("counted", "table_by_arrival"): (
+            f"CREATE TABLE counted AS SELECT COUNT(*) AS rows_, COUNT(key_0) AS keys FROM ("
+            f"SELECT DISTINCT {items} FROM {TOPIC});"
+        ),
+        Sink("windows", "final", doubles): (
+            f"CREATE TABLE windows AS SELECT DISTINCT {items}, window_start FROM {TOPIC} {window.clause} EMIT FINAL;"
+        ),
+        Sink(
+            "keyed", "stream", doubles
+        ): f"CREATE STREAM keyed AS SELECT {items}, n FROM {TOPIC} PARTITION BY key_0, i;",
+    }
+    if window.kind == "SESSION":
+        del queries[Sink("windows", "final", doubles)]
+    chosen = draw(
+        st.lists(st.sampled_from(sorted(queries, key=lambda s: s.topic)), min_size=1, max_size=3, unique=True)
+    )
+    return AppCase(source, "".join(queries[sink] for sink in chosen), tuple(chosen))
+
+
+APPS = st.one_of(grouped_apps(), grouped_apps(), row_apps(), chained_apps(), united_apps(), distinct_apps())
 
 
 # Schedules

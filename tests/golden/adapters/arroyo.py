@@ -20,7 +20,14 @@ class Arroyo:
     passing = frozenset(
         (
             *("aggregates", "cast_to_sink_type", "grouped_aggregates", "hourly_by_event_type"),
-            *("most_active_driver_last_hour", "select_star", "session_window", "sliding_window_end", "tight_watermark"),
+            *(
+                "most_active_driver_last_hour",
+                "select_star",
+                "session_window",
+                "sliding_window_end",
+                "tight_watermark",
+                "union",
+            ),
         )
     )
 
@@ -57,11 +64,10 @@ def _kafka(relation: str, options: Options) -> Options:
 
 
 def _inputs(case: Case, app: App) -> dict[str, list[Any]]:
-    """Every source of these cases reads the one input file of the case."""
+    """All sources of these cases read the one input file of the case."""
     (file,) = case.data["input_files"]
     rows = read_json_lines(case.folder / "inputs" / f"{file}.gz")
-    (topic,) = app.source_topics()
-    return {topic: rows}
+    return dict.fromkeys(app.source_topics(), rows)
 
 
 def _as_set(rows: list[Any]) -> list[bytes]:
