@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -23,8 +24,10 @@ from typing import Any
 from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
+from headrace.sql import aggregate_calls
 from headrace.sql import options as o
 from headrace.sql.functions import aggregates, scalars, windows
+from headrace.sql.functions.accumulators import AggregateFunction, Example
 from headrace.sql.functions.registry import Rewritten, ScalarFunction
 from headrace.sql.operations import show_signature
 
@@ -133,11 +136,9 @@ REFUSED = (
         "a window on another column than the event time",
         "SELECT k, COUNT(*) AS c FROM s GROUP BY k WINDOW TUMBLING (n, 1m)",
     ),
-    ("FILTER of an aggregate", "SELECT COUNT(*) FILTER (WHERE b) AS c FROM s"),
-    ("DISTINCT in SUM and AVG", "SELECT SUM(DISTINCT n) AS total FROM s"),
-    ("ORDER BY in an aggregate", "SELECT LAST_VALUE(n ORDER BY t) AS newest FROM s"),
-    ("WITHIN GROUP", "SELECT LISTAGG(k) WITHIN GROUP (ORDER BY t) AS ks FROM s"),
-    ("other aggregate functions", "SELECT STDDEV(n) AS deviation FROM s"),
+    ("DISTINCT in statistics", "SELECT STDDEV(DISTINCT n) AS deviation FROM s"),
+    ("ORDER BY in most aggregates", "SELECT LAST_VALUE(n ORDER BY t) AS newest FROM s"),
+    ("NTILE, PERCENT_RANK, CUME_DIST", "SELECT NTILE(4) OVER (ORDER BY t) AS quarter FROM s"),
     ("ROLLUP, CUBE", "SELECT k, COUNT(*) AS c FROM s GROUP BY ROLLUP (k)"),
     (
         "GROUP BY of an updating table",
@@ -303,11 +304,30 @@ def _scalar_function(function: ScalarFunction | Rewritten) -> tuple[str, ...]:
 def aggregate_functions() -> str:
     rows: list[tuple[str, ...]] = []
     for function in aggregates.FUNCTIONS:
-        operand = "number" if function.numeric else "any"
+        calls = dict.fromkeys(aggregate_calls.show_signature(function.name, each) for each in function.signatures)
+        if function.name == "COUNT":
+            calls = {"COUNT(*)": None, **calls}
         aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
-        calls = f"`COUNT(*)`<br>`COUNT({operand})`" if function.name == "COUNT" else f"`{function.name}({operand})`"
-        rows.append((calls, function.doc + aliases))
-    return table(("function", "gives"), rows)
+        examples = "<br>".join(map(_aggregate_example, function.examples))
+        rows.append(
+            ("<br>".join(map(_code, calls)), function.doc + aliases, _distinct(function), function.state, examples)
+        )
+    return table(("function", "gives", "DISTINCT", "state of a group", "examples"), rows)
+
+
+def _distinct(function: AggregateFunction) -> str:
+    if function.distinct == function.signatures:
+        return "the same"
+    return "yes" if function.distinct or function.name == "COUNT" else ""
+
+
+def _aggregate_example(example: Example) -> str:
+    rows = ", ".join(map(_shown, example.rows))
+    return f"`{example.call}` over {rows} is {_shown(example.result)}"
+
+
+def _shown(value: object) -> str:
+    return _code(json.dumps(value, ensure_ascii=False))
 
 
 def window_functions() -> str:

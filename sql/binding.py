@@ -11,6 +11,7 @@ from headrace.sql import expressions as e
 from headrace.sql import lambdas, nesting, time_calls
 from headrace.sql import syntax as s
 from headrace.sql import types as t
+from headrace.sql.aggregate_calls import bind_aggregate, check_plain, is_aggregate
 from headrace.sql.errors import Span, did_you_mean, sql_error
 from headrace.sql.functions import aggregates, patterns, scalars
 from headrace.sql.operations import (
@@ -283,30 +284,8 @@ class ExpressionBinder:
         return None
 
     def bind_aggregate(self, node: s.FunctionCall) -> e.AggregateCall:
-        """An aggregate call, its operand bound over the rows of the group."""
-        if node.star:
-            if node.name != "COUNT":
-                raise sql_error(f"{node.name}(*) does not exist", node.span, "COUNT(*) does")
-            return e.AggregateCall(aggregates.BY_NAME["COUNT"], None, t.BIGINT)
-        name = node.name
-        if node.distinct and name == "COUNT":
-            name = "COUNT_DISTINCT"
-        elif node.distinct and name not in ("MIN", "MAX"):
-            raise sql_error(f"{name}(DISTINCT …) is not supported yet", node.span)
-        function = aggregates.BY_NAME[name]
-        if len(node.arguments) != 1:
-            raise sql_error(f"{name} takes one operand", node.span)
-        operand = self.bind(node.arguments[0])
-        if operand.type.kind is t.Kind.NULL:
-            raise sql_error(f"{name} of NULL has no type", node.span, "CAST the NULL to one")
-        if function.numeric and not operand.type.is_numeric:
-            raise sql_error(f"{name} takes a number, found {operand.type}", node.arguments[0].span)
-        is_usable = operand.type.has_keys if function.name == "COUNT_DISTINCT" else operand.type.is_ordered
-        if function.name in ("COUNT_DISTINCT", "MIN", "MAX") and not is_usable:
-            raise sql_error(f"{name} does not take {operand.type}", node.arguments[0].span)
-        if name == "COUNT" and not operand.nullable:
-            return e.AggregateCall(function, None, t.BIGINT)
-        return e.AggregateCall(function, operand, function.result_type(operand.type))
+        """An aggregate call, its operands bound over the rows of the group."""
+        return bind_aggregate(node, self)
 
     def _variable(self, name: s.Name) -> e.LambdaVariable | None:
         """The parameter of a lambda that a name means."""
@@ -410,8 +389,7 @@ class ExpressionBinder:
             raise sql_error(f"the aggregate function {node.name} cannot stand here", node.span)
         if node.name in _WINDOW_CALLS:
             raise sql_error(f"{node.name} needs a window in this query", node.span)
-        if node.distinct or node.star:
-            raise sql_error(f"{node.name} takes neither DISTINCT nor *", node.span)
+        check_plain(node)
         if node.name in ("ARRAY", "MAP", "STRUCT", "ROW"):
             return self._bind_constructor(node)
         if node.name in ("EXPLODE", "UNNEST"):
@@ -481,10 +459,6 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
     return hint if hint and hint.startswith("did") else None
 
 
-def is_aggregate(node: s.Expression) -> bool:
-    return isinstance(node, s.FunctionCall) and node.name in aggregates.BY_NAME
-
-
 def walk(node: s.Expression) -> Iterable[s.Expression]:
     """A syntax expression and all its parts."""
     yield node
@@ -502,7 +476,8 @@ def walk(node: s.Expression) -> Iterable[s.Expression]:
         case s.Case():
             parts = (node.subject, *(part for branch in node.branches for part in branch), node.default)
         case s.FunctionCall():
-            parts = node.arguments
+            order = (item.expression for item in node.order_by)
+            parts = (*node.arguments, *order, node.filter)
         case s.FieldAccess():
             parts = (node.operand,)
         case s.ElementAccess():

@@ -336,7 +336,7 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
             if wanted is not None and t.common_type(wanted, operand.type) == wanted:
                 converted = coerce(operand, wanted, span)
         else:
-            converted = _fit_one(parameter, operand, span)
+            converted = fit_one(parameter, operand, span)
         if converted is None:
             return None
         fitted.append(converted)
@@ -346,7 +346,8 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
     return tuple(fitted)
 
 
-def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
+def fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
+    """The operand as a parameter takes it; None where it does not."""
     kind = operand.type.kind
     match parameter:
         case "any":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.expressions import AggregateCall, Column, Expr, free_name
-from headrace.sql.functions.aggregates import ACCUMULATORS
 from headrace.sql.over_layout import layout_of
 from headrace.sql.syntax import Emit
 
@@ -176,6 +175,7 @@ class _Planner:
         stage = self._stage_name(node)
         merged = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST or node.every_ms is not None
         partials = merged and node.ttl_ms is None  # a partial aggregate does not say where its rows pause
+        partials = partials and all(call.function.mergeable for _, call in node.calls)
         exchange = ph.Exchange(stage, partials)
         key_columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in node.keys)
         bound_keys: tuple[tuple[str, Expr], ...] = tuple((column.name, column) for column in key_columns)
@@ -190,24 +190,13 @@ class _Planner:
         operands: dict[Expr, Column] = {}
         calls: list[tuple[str, AggregateCall]] = []
         for name, call in node.calls:
-            operand: Expr | None = None
-            if call.operand is not None:
+            for operand in call.inputs:
                 operand_name = free_name(f"operand_{len(operands)}", keyed)
-                column = Column(operand_name, call.operand.type, call.operand.nullable)
-                operand = operands.setdefault(call.operand, column)
-            calls.append((name, AggregateCall(call.function, operand, call.type)))
-        ordered = is_ordered(node.calls)
+                operands.setdefault(operand, Column(operand_name, operand.type, operand.nullable))
+            calls.append((name, call.over(operands.__getitem__)))
+        ordered = any(call.aggregation.ordered for _, call in node.calls)
         rows = (*key_columns, *operands.values())
         complete = self._aggregate(node, ph.Form.COMPLETE, bound_keys, tuple(calls), stage, keyed)
         self._stages.insert(position, ph.Stage(stage, ph.ExchangeInput(exchange, sender, rows, ordered), (complete,)))
         sent = tuple((column.name, operand) for operand, column in operands.items())
         return ph.RowsToExchange(exchange, node.keys, sent, node.window, node.ttl_ms, ordered, self._first_query(node))
-
-
-def is_ordered(calls: tuple[tuple[str, AggregateCall], ...]) -> bool:
-    """Whether a call depends on the order of rows."""
-    return any(
-        ACCUMULATORS[kind].ordered
-        for _, call in calls
-        for kind in call.function.accumulators(call.operand.type if call.operand is not None else None)
-    )

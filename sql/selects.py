@@ -10,8 +10,9 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql import windows as w
+from headrace.sql.aggregate_calls import is_aggregate
 from headrace.sql.bind_windows import bind_window
-from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
+from headrace.sql.binding import ExpressionBinder, Grouping, Scope, names_window, walk
 from headrace.sql.errors import Span, sql_error
 from headrace.sql.options import duration_ms
 from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time

@@ -9,6 +9,7 @@ from zlib import crc32
 import msgspec
 
 from headrace.sql.runtime.codec import Block, encode_key
+from headrace.sql.runtime.opaque import store
 from headrace.sql.runtime.records import Headers, Output
 from headrace.sql.runtime.watermarks import START
 
@@ -18,7 +19,7 @@ ROUTES_MAX = 100_000
 """Keys whose partition is remembered over a commit."""
 
 _encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=store).encode
 
 
 class SinkBuffer:
