@@ -8,7 +8,6 @@ from headrace.sql import expressions as e
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import sql_error
-from headrace.sql.functions import aggregates
 from headrace.sql.functions.accumulators import (
     AggregateFunction,
     AggregateSignature,
@@ -17,6 +16,7 @@ from headrace.sql.functions.accumulators import (
     Given,
     OrderBy,
 )
+from headrace.sql.functions.catalog import Functions
 from headrace.sql.functions.totals import COUNT_FUNCTION, ROWS
 from headrace.sql.operations import coerce, fit_one
 
@@ -29,8 +29,8 @@ class Binder(Protocol):
     def bind_predicate(self, node: s.Expression) -> e.Expr: ...
 
 
-def is_aggregate(node: s.Expression) -> bool:
-    return isinstance(node, s.FunctionCall) and node.name in aggregates.BY_NAME
+def is_aggregate(node: s.Expression, functions: Functions) -> bool:
+    return isinstance(node, s.FunctionCall) and node.name in functions.aggregates
 
 
 def check_plain(node: s.FunctionCall) -> None:
@@ -43,7 +43,7 @@ def check_plain(node: s.FunctionCall) -> None:
         raise sql_error(f"{node.name} takes no FILTER", node.filter.span)
 
 
-def bind_aggregate(node: s.FunctionCall, binder: Binder) -> e.AggregateCall:
+def bind_aggregate(node: s.FunctionCall, binder: Binder, functions: Functions) -> e.AggregateCall:
     """The call, its operands bound; SqlError at the place of whatever does not fit."""
     passes = _condition(node, binder)
     if node.star:
@@ -54,7 +54,7 @@ def bind_aggregate(node: s.FunctionCall, binder: Binder) -> e.AggregateCall:
         counted = () if passes is None else (passes,)
         return e.AggregateCall(COUNT_FUNCTION, counted, (), False, (), (), None, ROWS)
     name = "COUNT_DISTINCT" if node.distinct and node.name == "COUNT" else node.name
-    function = aggregates.BY_NAME[name]
+    function = functions.aggregates[name]
     distinct = node.distinct and function.distinct != function.signatures
     if distinct and not function.distinct:
         raise sql_error(f"{name}(DISTINCT …) is not supported", node.span)

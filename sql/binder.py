@@ -12,6 +12,7 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
+from headrace.sql.functions.catalog import BUILT_IN, Functions
 from headrace.sql.inserts import bind_insert
 from headrace.sql.operations import cast, coerce
 from headrace.sql.overs import check_limited, over_span
@@ -26,8 +27,9 @@ RESULT = "result"
 class Binder:
     """Binds the statements of one app in order."""
 
-    def __init__(self, defaults: Mapping[str, str]) -> None:
-        self._relations = Relations()
+    def __init__(self, defaults: Mapping[str, str], functions: Functions) -> None:
+        self._functions = functions
+        self._relations = Relations(functions)
         self._settings: dict[str, str] = dict(defaults)
         self._set: dict[str, str] = {}
         self._queries: list[p.Query] = []
@@ -167,7 +169,7 @@ class Binder:
         settings = self._with(options)
         rows = self._bound(statement.query, settings)
         node = rows.node
-        _check_emission(options, statement.query, node)
+        _check_emission(options, statement.query, node, self._functions)
         name = statement.name.text
         kind = statement.kind if _has_keys(node) else s.RelationKind.STREAM  # a table without a key, as in Flink
         sink = _sink(name, name.lower(), kind, node, options, statement.query)
@@ -206,7 +208,7 @@ class Binder:
             options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         settings = self._with(options)
         node = self._bound(statement.query, settings).node
-        _check_emission(options, statement.query, node)
+        _check_emission(options, statement.query, node, self._functions)
         if self._relations.is_read(statement.target):
             raise sql_error("a query cannot write what it reads", statement.span)
         node = _as_declared(node, wanted, statement)
@@ -272,13 +274,13 @@ def _has_keys(node: p.Node) -> bool:
     return isinstance(p.origin_of(node), (p.Aggregate, p.TopN)) and not is_unnested
 
 
-def _check_emission(options: o.Options, select: s.Select, node: p.Node) -> None:
+def _check_emission(options: o.Options, select: s.Select, node: p.Node, functions: Functions) -> None:
     """Options of the query's own that do not go with it. What was SET is for the queries that it fits."""
     if "changes" in options and select.emit is not None and select.emit.every_ms is not None:
         raise sql_error("`changes` does not go with EMIT EVERY", options.entry("changes").span)
     if "ttl" not in options:
         return
-    aggregate = p.aggregate_of(node) if groups_inside(select) else None
+    aggregate = p.aggregate_of(node) if groups_inside(select, functions) else None
     span = options.entry("ttl").span
     if aggregate is None and isinstance(p.origin_of(node), (p.Over, p.TopN)):
         raise sql_error("`ttl` is for GROUP BY alone so far: OVER keeps its partitions", span)
@@ -430,6 +432,10 @@ def _as_declared(node: p.Node, wanted: list[tuple[str, t.Type, bool]], statement
     return p.Project(node, tuple(items))
 
 
-def bind(statements: tuple[s.Statement, ...], defaults: Mapping[str, str] | None = None) -> p.LogicalPlan:
-    """The logical plan of an app's statements; `defaults` are settings that SET and WITH override."""
-    return Binder(defaults or {}).bind(statements)
+def bind(
+    statements: tuple[s.Statement, ...], defaults: Mapping[str, str] | None = None, functions: Functions = BUILT_IN
+) -> p.LogicalPlan:
+    """The logical plan of an app's statements; `defaults` are settings that SET and WITH override, `functions` those
+    that it can call.
+    """
+    return Binder(defaults or {}, functions).bind(statements)

@@ -13,7 +13,8 @@ from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.aggregate_calls import bind_aggregate, check_plain, is_aggregate
 from headrace.sql.errors import Span, did_you_mean, sql_error
-from headrace.sql.functions import aggregates, patterns, scalars
+from headrace.sql.functions import patterns, scalars
+from headrace.sql.functions.catalog import BUILT_IN, Functions
 from headrace.sql.operations import (
     arithmetic,
     call,
@@ -30,7 +31,7 @@ _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The columns that names can mean, and the names by which their relation may be called."""
+    """The columns that names can mean, the names by which their relation may be called, and what calls can mean."""
 
     columns: tuple[e.Column, ...]
     qualifiers: tuple[str, ...]
@@ -38,6 +39,7 @@ class Scope:
     """Columns that were declared in double quotes: only quoted names mean them, exactly."""
     owned: tuple[tuple[str | None, frozenset[str]], ...] = ()
     """Columns that are not those of the first relation, by the name of what they are of."""
+    functions: Functions = BUILT_IN
 
     def resolve(self, name: s.Name) -> e.Column:
         """The column of a name; SqlError where there is none."""
@@ -153,7 +155,7 @@ WINDOW_NAMES = {
     "window_time": 2,
 }
 """Names of the window's start, its end, and its last millisecond."""
-_WINDOW_CALLS = {
+WINDOW_CALLS = {
     f"{kind}_{end}": index
     for kind in ("TUMBLE", "HOP", "SESSION", "CUMULATE")
     for index, end in enumerate(("START", "END", "ROWTIME"))
@@ -264,12 +266,13 @@ class ExpressionBinder:
         match node:
             case s.Name() if grouping.window_columns and names_window(node, self._scope):
                 return grouping.window_column(WINDOW_NAMES[node.column.text.lower()])
-            case s.FunctionCall() if node.name in _WINDOW_CALLS and grouping.window_columns:
-                return grouping.window_column(_WINDOW_CALLS[node.name])
-            case s.FunctionCall() if is_aggregate(node):
+            case s.FunctionCall() if node.name in WINDOW_CALLS and grouping.window_columns:
+                return grouping.window_column(WINDOW_CALLS[node.name])
+            case s.FunctionCall() if is_aggregate(node, self._scope.functions):
                 return grouping.call(self._plain.bind_aggregate(node))
         has_variable = any(isinstance(part, s.Name) and self._variable(part) is not None for part in walk(node))
-        if not has_variable and not any(map(is_aggregate, walk(node))) and not isinstance(node, s.Star):
+        has_aggregate = any(is_aggregate(part, self._scope.functions) for part in walk(node))
+        if not has_variable and not has_aggregate and not isinstance(node, s.Star):
             uses_window = grouping.window_columns and any(
                 isinstance(part, s.Name) and names_window(part, self._scope) for part in walk(node)
             )
@@ -285,7 +288,7 @@ class ExpressionBinder:
 
     def bind_aggregate(self, node: s.FunctionCall) -> e.AggregateCall:
         """An aggregate call, its operands bound over the rows of the group."""
-        return bind_aggregate(node, self)
+        return bind_aggregate(node, self, self._scope.functions)
 
     def _variable(self, name: s.Name) -> e.LambdaVariable | None:
         """The parameter of a lambda that a name means."""
@@ -385,9 +388,9 @@ class ExpressionBinder:
         return self._overs.call(node)
 
     def _bind_call(self, node: s.FunctionCall) -> e.Expr:
-        if is_aggregate(node):
+        if is_aggregate(node, self._scope.functions):
             raise sql_error(f"the aggregate function {node.name} cannot stand here", node.span)
-        if node.name in _WINDOW_CALLS:
+        if node.name in WINDOW_CALLS:
             raise sql_error(f"{node.name} needs a window in this query", node.span)
         check_plain(node)
         if node.name in ("ARRAY", "MAP", "STRUCT", "ROW"):
@@ -398,9 +401,9 @@ class ExpressionBinder:
             return lambdas.call(node, self._within)
         if node.name in time_calls.NAMES:
             return time_calls.rewritten(node, [self.bind(argument) for argument in node.arguments])
-        function = scalars.BY_NAME.get(node.name)
+        function = self._scope.functions.scalars.get(node.name)
         if function is None and node.name not in scalars.REWRITTEN:
-            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *lambdas.FORMS, *time_calls.NAMES, *aggregates.BY_NAME)
+            known = (*self._scope.functions.names(), *lambdas.FORMS, *time_calls.NAMES)
             near = near_name(node.name, known)
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         operands = [self.bind(argument) for argument in node.arguments]

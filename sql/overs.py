@@ -12,7 +12,7 @@ from headrace.sql.aggregate_calls import check_plain, is_aggregate
 from headrace.sql.binding import ExpressionBinder, Scope, near_name, walk
 from headrace.sql.errors import Span, did_you_mean, sql_error
 from headrace.sql.event_times import is_windowed, time_columns
-from headrace.sql.functions import aggregates, windows
+from headrace.sql.functions import windows
 from headrace.sql.operations import together
 
 AWAY_MAX = 10_000
@@ -48,7 +48,7 @@ class OverBinder:
     def _check(self) -> None:
         select = self._select
         grouped = select.group_by is not None or any(
-            is_aggregate(part) for item in select.items for part in walk(item.expression)
+            is_aggregate(part, self._scope.functions) for item in select.items for part in walk(item.expression)
         )
         if grouped:
             raise sql_error(
@@ -169,7 +169,7 @@ class OverBinder:
 
     def _bind(self, call: s.FunctionCall, clause: s.OverClause) -> e.OverCall:
         function = windows.BY_NAME.get(call.name)
-        aggregate = aggregates.BY_NAME.get(call.name)
+        aggregate = self._scope.functions.aggregates.get(call.name)
         if function is None and aggregate is not None:
             function = windows.BY_NAME.get(aggregate.name)  # FIRST and LAST
         if function is not None:
@@ -181,7 +181,7 @@ class OverBinder:
                 "RANK() and COUNT(*) OVER say where a row stands among those so far",
             )
         if aggregate is None:
-            near = near_name(call.name, (*windows.BY_NAME, *aggregates.BY_NAME))
+            near = near_name(call.name, (*windows.BY_NAME, *self._scope.functions.aggregates))
             raise sql_error(f"{call.name} cannot stand before OVER", call.span, near)
         bound = self._plain.bind_aggregate(call).over(lambda expr: self._column(expr, "operand"))
         return e.OverCall(bound.function.name, bound, None, 0, None, _frame(clause), bound.type, bound.nullable)

@@ -10,6 +10,7 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql.binding import Scope
 from headrace.sql.errors import did_you_mean, sql_error
+from headrace.sql.functions.catalog import Functions
 from headrace.sql.selects import bind_select
 
 
@@ -58,7 +59,9 @@ def name_key(name: s.Identifier) -> str:
 class Relations:
     """The relations of an app by name, and the queries that read them."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Functions) -> None:
+        """`functions` are what the calls of their queries can mean."""
+        self._functions = functions
         self._relations: dict[str, Relation] = {}
         self._read: set[str] = set()
 
@@ -108,7 +111,7 @@ class Relations:
         name, rows = self._source(select.source, settings, commons)
         alias = select.source.alias
         called = alias.text if alias is not None else name
-        scope = Scope(rows.node.columns, () if called is None else (called,), rows.quoted)
+        scope = Scope(rows.node.columns, () if called is None else (called,), rows.quoted, functions=self._functions)
         return Rows(*bind_select(select, rows.node, scope, settings, rows.quoted))
 
     def _source(

@@ -14,6 +14,7 @@ from headrace.sql.aggregate_calls import is_aggregate
 from headrace.sql.bind_windows import bind_window
 from headrace.sql.binding import ExpressionBinder, Grouping, Scope, names_window, walk
 from headrace.sql.errors import Span, sql_error
+from headrace.sql.functions.catalog import Functions
 from headrace.sql.options import duration_ms
 from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time
 from headrace.sql.tops import filtered
@@ -36,7 +37,7 @@ def bind_select(
         return _bind_over(select, node, scope, settings), quoted
     if select.windows:
         raise sql_error(f"window `{select.windows[0][0].text}` is not used", select.windows[0][0].span)
-    if is_grouped(select):
+    if is_grouped(select, scope.functions):
         return _SelectGrouped(select, node, scope, settings).bind(), quoted
     _refuse_grouping_clauses(select, node)
     explosions = Explosions(node)
@@ -70,19 +71,19 @@ def _refuse_grouping_clauses(select: s.Select, node: p.Node) -> None:
         raise sql_error("EMIT EVERY needs GROUP BY: without it every row goes out at once", select.emit.span)
 
 
-def is_grouped(select: s.Select) -> bool:
+def is_grouped(select: s.Select, functions: Functions) -> bool:
     """Whether a query groups its rows."""
     return select.group_by is not None or any(
-        is_aggregate(part) for item in select.items for part in walk(item.expression)
+        is_aggregate(part, functions) for item in select.items for part in walk(item.expression)
     )
 
 
-def groups_inside(select: s.Select) -> bool:
+def groups_inside(select: s.Select, functions: Functions) -> bool:
     """Whether a query, or one of those inside of it, groups its rows."""
     inner = [common.query for common in select.commons]
     if isinstance(select.source.relation, s.Select):
         inner.append(select.source.relation)
-    return is_grouped(select) or any(map(groups_inside, inner))
+    return is_grouped(select, functions) or any(groups_inside(query, functions) for query in inner)
 
 
 def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> tuple[tuple[str, e.Expr], ...]:
@@ -250,7 +251,7 @@ class _SelectGrouped:
         keys: list[tuple[str, e.Expr]] = []
         for item in group_by:
             node = self._item_of(item)
-            if any(is_aggregate(part) for part in walk(node)):
+            if any(is_aggregate(part, self._scope.functions) for part in walk(node)):
                 raise sql_error("GROUP BY cannot hold an aggregate function", node.span)
             expr = binder.bind(node)
             if not (expr.type.is_storable and expr.type.has_keys):
