@@ -8,6 +8,7 @@ is what the code does; tests/unit/test_docs.py checks that nothing is out of dat
 from __future__ import annotations
 
 import contextlib
+import datetime  # noqa: F401  # for HINTS
 import io
 import json
 import os
@@ -17,16 +18,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal  # noqa: F401  # for HINTS
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any  # noqa: F401  # for HINTS
 
 from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
 from headrace.sql import aggregate_calls
 from headrace.sql import options as o
-from headrace.sql.functions import aggregates, scalars, windows
+from headrace.sql.functions import aggregates, hints, scalars, windows
 from headrace.sql.functions.accumulators import AggregateFunction, Example
 from headrace.sql.functions.registry import Rewritten, ScalarFunction
 from headrace.sql.operations import show_signature
@@ -62,6 +64,7 @@ FLAGS = {
     "bootstrap_servers": "all commands",
     "log_format": "all commands",
     "log_level": "all commands",
+    "udf": "`check` `explain` `local` `run` `topics` `reset`",
     "app": "`check` `explain` `local` `run` `topics` `reset`",
     "mode": "`explain` `local` `run` `topics` `reset`",
     "workers": "`run`",
@@ -105,6 +108,11 @@ TYPES = (
     ("JSON", ("JSONB",), "anything", "the same"),
 )
 """Type, other names, how it is read from JSON and written."""
+HINTS = (
+    *("bool", "int", "float", "str", "bytes", "datetime.date", "datetime.time", "datetime.datetime"),
+    *("list[int]", "dict[str, float]", 'Annotated[Decimal, "DECIMAL(10, 2)"]'),
+)
+"""Type hints of users' functions, as they are written."""
 SOURCE = """CREATE STREAM s (k VARCHAR, n BIGINT, b BOOLEAN, t TIMESTAMP,
   WATERMARK FOR t AS t - INTERVAL '5' SECOND) WITH (topic = 's');
 """
@@ -154,7 +162,7 @@ REFUSED = (
     ),
     ("the watermark in an expression", "SELECT CURRENT_WATERMARK(t) AS w FROM s"),
     ("pseudo-columns", "SELECT _timestamp FROM s"),
-    ("user-defined functions", "CREATE FUNCTION f AS 'module.f'"),
+    ("functions written in SQL", "CREATE FUNCTION f AS 'module.f'"),
     ("windows and delays of months", "SELECT COUNT(*) AS c FROM s GROUP BY TUMBLE(t, INTERVAL '1' MONTH)"),
     ("months and days in one interval", "SELECT t + INTERVAL '1 month 2 days' AS later FROM s"),
     ("offsets as time zones", "SELECT t AT TIME ZONE '+02:00' AS there FROM s"),
@@ -330,6 +338,13 @@ def _shown(value: object) -> str:
     return _code(json.dumps(value, ensure_ascii=False))
 
 
+def hint_types() -> str:
+    """Each hint with the type that it is read as."""
+    reader = hints.HintReader("F")
+    rows = [(_code(text), _code(str(reader.read(eval(text), None, "a hint").type))) for text in HINTS]
+    return table(("hint", "SQL type"), rows)
+
+
 def window_functions() -> str:
     calls = ((f"{function.name}({', '.join(function.parameters)})", function.doc) for function in windows.FUNCTIONS)
     return table(("function", "gives"), [(_code(call), doc) for call, doc in calls])
@@ -401,13 +416,14 @@ def _default(value: Any) -> str:
     if hasattr(value, "total_seconds"):
         seconds = value.total_seconds()
         return f"{seconds:.0f}s" if seconds >= 1 else f"{seconds * 1000:.0f}ms"
-    return "" if value is None else str(value.value) if isinstance(value, Enum) else str(value)
+    return "" if value in (None, ()) else str(value.value) if isinstance(value, Enum) else str(value)
 
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "scalar-functions": scalar_functions,
     "aggregate-functions": aggregate_functions,
     "window-functions": window_functions,
+    "hints": hint_types,
     "with-options": with_options,
     "set-options": set_options,
     "types": types,

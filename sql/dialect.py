@@ -197,6 +197,12 @@ class HeadraceParser(Parser):
         else:
             if not self._curr:
                 raise self._expected("STREAM or TABLE")
+            if self._curr.text.upper() == "FUNCTION":
+                raise sql_error(
+                    "CREATE FUNCTION is not supported: functions are written in Python",
+                    token_span(self._curr),
+                    "decorate one with @headrace.udf, and name its module: --udf module, or App(udfs=…)",
+                )
             raise sql_error(
                 f"CREATE {self._curr.text.upper()} is not supported yet",
                 token_span(self._curr),

@@ -369,6 +369,8 @@ def fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
                 return coerce(operand, parameter, span)
             if parameter.kind is t.Kind.BIGINT and operand.type.is_integer:
                 return coerce(operand, parameter, span)
+            if parameter.kind is t.Kind.DECIMAL and _keeps_digits(operand.type, parameter):
+                return coerce(operand, parameter, span)
             if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.DATE:
                 return cast(operand, parameter, span)
             if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.TIMESTAMP_LTZ:
@@ -378,6 +380,11 @@ def fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
             if parameter.kind is t.Kind.ARRAY and kind is t.Kind.ARRAY and is_castable(operand.type, parameter):
                 return cast(operand, parameter, span)
     return None
+
+
+def _keeps_digits(type_: t.Type, decimal: t.Type) -> bool:
+    """Whether a number that is in the range of a DECIMAL has all its digits there."""
+    return type_.is_integer or (type_.kind is t.Kind.DECIMAL and type_.scale <= decimal.scale)
 
 
 def _common(operands: tuple[e.Expr, ...]) -> t.Type:
