@@ -1,0 +1,84 @@
+"""Functions of the user's own in an app on a real broker: each of its workers imports them by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from tests.integration.sql_app import (
+    NewSqlApp,
+    assert_same_stream,
+    contents,
+    differences,
+    row,
+    unique_name,
+    written_locally,
+)
+
+from headrace.app.udfs import load_modules
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+
+SQL = """
+CREATE STREAM orders (id BIGINT, customer VARCHAR, amount DECIMAL(12, 2)) WITH (topic = '{name}-in');
+
+CREATE STREAM taxed WITH (topic = '{name}-taxed', partitions = 3) AS
+SELECT id, WITH_TAX(amount) AS amount FROM orders WHERE amount IS NOT NULL;
+
+CREATE TABLE by_initial WITH (topic = '{name}-by-initial', partitions = 3) AS
+SELECT INITIAL(customer) AS initial, COUNT(*) AS orders, SUM(WITH_TAX(amount)) AS amount FROM orders
+GROUP BY INITIAL(customer) EMIT CHANGES;
+"""
+FUNCTIONS = """
+from decimal import Decimal
+from typing import Annotated
+
+import headrace
+
+Money = Annotated[Decimal, "DECIMAL(12, 2)"]
+
+
+@headrace.udf
+def with_tax(amount: Money) -> Money:
+    if amount > 900:
+        raise ValueError(f"{amount} is too much")
+    return amount * 119 / 100
+
+
+@headrace.udf
+def initial(name: str) -> str | None:
+    return name[:1] or None
+"""
+
+
+def test_every_worker_calls_the_functions_of_the_app(new_sql_app: NewSqlApp) -> None:
+    app = new_sql_app(SQL)
+    module = unique_name("functions").replace("-", "_")
+    file = app.directory / f"{module}.py"
+    file.write_text(FUNCTIONS)
+    app.udfs = load_modules([str(file)])
+    names = ("ann", "bob", "", None, "ben")
+    records = [
+        row(number % 3, id=number, customer=names[number % 5], amount=f"{number % 1_000}.50") for number in range(3_000)
+    ]
+    run = app.run("--workers", "2", "--udf", file.name)
+    app.produce(records[:1_500])
+    app.await_caught_up()
+    assert run.stop() == 0, run.log()
+    app.produce(records[1_500:])
+    app.run_to_end("--workers", "2", "--udf", module)
+
+    expected = app.local(records)
+    assert_same_stream(written_locally(expected, f"{app.name}-taxed"), app.written(f"{app.name}-taxed"))
+    tables = (contents(written_locally(expected, f"{app.name}-by-initial")), app.contents(f"{app.name}-by-initial"))
+    assert tables[1], "a table"
+    assert not differences(*tables)
+    letters = Counter((h["headrace.error.class"], h["headrace.error.message"]) for _, _, h in app.dead_letters())
+    assert letters == Counter((letter.kind, letter.message) for letter in expected.dead_letters)
+    assert letters["udf", "WITH_TAX: ValueError: 901.50 is too much"] == 6
+
+
+def test_module_that_is_not_there_ends_the_run_before_it_begins(new_sql_app: NewSqlApp) -> None:
+    app = new_sql_app(SQL)
+    code, log = app.refused("--udf", "nowhere")
+    assert (code, log.splitlines()[0]) == (2, "error: --udf nowhere: there is no such module")
