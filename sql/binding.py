@@ -155,7 +155,7 @@ WINDOW_NAMES = {
     "window_time": 2,
 }
 """Names of the window's start, its end, and its last millisecond."""
-WINDOW_CALLS = {
+_WINDOW_CALLS = {
     f"{kind}_{end}": index
     for kind in ("TUMBLE", "HOP", "SESSION", "CUMULATE")
     for index, end in enumerate(("START", "END", "ROWTIME"))
@@ -266,8 +266,8 @@ class ExpressionBinder:
         match node:
             case s.Name() if grouping.window_columns and names_window(node, self._scope):
                 return grouping.window_column(WINDOW_NAMES[node.column.text.lower()])
-            case s.FunctionCall() if node.name in WINDOW_CALLS and grouping.window_columns:
-                return grouping.window_column(WINDOW_CALLS[node.name])
+            case s.FunctionCall() if node.name in _WINDOW_CALLS and grouping.window_columns:
+                return grouping.window_column(_WINDOW_CALLS[node.name])
             case s.FunctionCall() if is_aggregate(node, self._scope.functions):
                 return grouping.call(self._plain.bind_aggregate(node))
         has_variable = any(isinstance(part, s.Name) and self._variable(part) is not None for part in walk(node))
@@ -390,7 +390,7 @@ class ExpressionBinder:
     def _bind_call(self, node: s.FunctionCall) -> e.Expr:
         if is_aggregate(node, self._scope.functions):
             raise sql_error(f"the aggregate function {node.name} cannot stand here", node.span)
-        if node.name in WINDOW_CALLS:
+        if node.name in _WINDOW_CALLS:
             raise sql_error(f"{node.name} needs a window in this query", node.span)
         check_plain(node)
         if node.name in ("ARRAY", "MAP", "STRUCT", "ROW"):

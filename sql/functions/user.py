@@ -8,13 +8,13 @@ from itertools import chain, repeat
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar, overload
 
-from headrace.sql.binding import WINDOW_CALLS
-from headrace.sql.errors import RecordError, UdfError
+from headrace.sql.binder import bind
+from headrace.sql.errors import RecordError, SqlError, UdfError
 from headrace.sql.functions.catalog import BUILT_IN, Functions, is_built_in
 from headrace.sql.functions.hints import Hinted, HintReader, Operands
 from headrace.sql.functions.registry import ScalarFunction, Signature
 from headrace.sql.functions.user_values import from_python, to_python
-from headrace.sql.parser import is_callable_name
+from headrace.sql.parser import is_callable_name, parse
 
 _MARK = "__headrace_function__"
 """Where a decorated function keeps what SQL knows of it."""
@@ -100,11 +100,20 @@ def _sql_name(given: str | None, own: str) -> str:
     name = given or own
     if not (name.isascii() and name.isidentifier() and is_callable_name(name)):
         raise UdfError(f"a function cannot be called {name!r} in SQL: give it another name, @headrace.udf(name=…)")
-    if is_built_in(name.upper()) or name.upper() in WINDOW_CALLS:
+    if is_built_in(name.upper()) or _means_something(name.upper()):
         raise UdfError(
             f"{name.upper()} is a function of Headrace's own: give yours another name, @headrace.udf(name=…)"
         )
     return name.upper()
+
+
+def _means_something(name: str) -> bool:
+    """Whether a call is one of the forms that the binder knows beside functions."""
+    try:
+        bind(parse(f"CREATE STREAM s (x INT); SELECT {name}(x) AS a FROM s"))
+    except SqlError as error:
+        return not error.problems[0].message.startswith(f"function {name} does not exist")
+    return True
 
 
 # Scalar functions

@@ -234,6 +234,10 @@ PRECISION = 'write Annotated[Decimal, "DECIMAL(10, 2)"], with the digits in all 
             "HOP_START is a function of Headrace's own: give yours another name, @headrace.udf(name=…)",
         ),
         (
+            lambda: udf(name="transform")(typed),
+            "TRANSFORM is a function of Headrace's own: give yours another name, @headrace.udf(name=…)",
+        ),
+        (
             lambda: udf(name="select")(typed),
             "a function cannot be called 'select' in SQL: give it another name, @headrace.udf(name=…)",
         ),
