@@ -78,6 +78,8 @@ def bind_aggregate(node: s.FunctionCall, binder: Binder, functions: Functions) -
         aggregation = signature.keep(Given(types, constants, directions))
         if aggregation is None:
             raise sql_error(f"{name} does not take {', '.join(map(str, types))}", node.span)
+        if signature.check is not None:
+            values = (e.Call("CHECKED", signature.check, values, values[0].type), *values[1:])
         if function is COUNT_FUNCTION and passes is None and not values[0].nullable:
             values = ()
         condition = None

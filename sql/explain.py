@@ -249,6 +249,12 @@ def explain_stage(stage: ph.Stage) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _kept(calls: list[e.AggregateCall], indent: str) -> list[str]:
+    """The states of users' own functions."""
+    kept = {call.function.name: call.aggregation.keeps for call in calls if call.aggregation.keeps}
+    return [f"{indent}  {name} keeps {what}" for name, what in kept.items()]
+
+
 def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
     indent = "  " * depth
     match operator:
@@ -262,9 +268,11 @@ def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}Aggregate ({operator.form}) {_aggregate(operator.keys, operator.calls)}")
             emit = _emit(operator, final=operator.final)
             lines.append(f"{indent}  {emit}")
+            lines += _kept([call for _, call in operator.calls], indent)
         case ph.OverOp():
             lines.append(f"{indent}Over {_over(operator.keys, operator.calls)}")
             lines.append(f"{indent}  in the order of event time{', re-keyed' if operator.rekeyed else ''}")
+            lines += _kept([over.aggregate for _, over in operator.calls if over.aggregate is not None], indent)
         case ph.TopOp():
             lines.append(f"{indent}{_top(operator, operator.name)}")
         case ph.SinkOp(query=query):

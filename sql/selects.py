@@ -162,6 +162,8 @@ class _SelectGrouped:
         if window is not None:
             _check_key_names(select, items, {name for name, _ in keys})
         having = above.bind_predicate(select.having) if select.having is not None else None
+        if isinstance(window, w.Session):
+            _check_mergeable(grouping, select)
         default = self._settings.get("emit") if window else None
         emit = select.emit.emit if select.emit else s.Emit(default or ("final" if window else "changes"))
         every_ms = select.emit.every_ms if select.emit else None
@@ -277,6 +279,16 @@ class _SelectGrouped:
                 if candidate.alias is not None and item.column.matches(candidate.alias.text):
                     return candidate.expression
         return item
+
+
+def _check_mergeable(grouping: Grouping, select: s.Select) -> None:
+    """A row between two sessions makes one of them, so their states must become one."""
+    for call in grouping.calls:
+        if not call.function.mergeable:
+            name = call.function.name
+            raise sql_error(
+                f"{name} has no `merge`, which sessions need", select.span, "merge(self, other) in its class"
+            )
 
 
 def _with_bounds(items: tuple[s.SelectItem, ...], window: s.WindowClause) -> Iterator[s.SelectItem]:

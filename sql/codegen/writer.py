@@ -27,7 +27,7 @@ _NUMBERED = re.compile(
     "(wait|taken|trim|groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|"
     "closed|rank|top|entry|keys|values|times|function|headers|routes|literal|query|format|format_instant|usable|like|"
     r"conversion|jsonable|out|prepare|prepared)_\d+|"
-    r"udf_\w+"
+    r"uda?f_\w+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""
 

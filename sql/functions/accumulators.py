@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from headrace.sql.functions.registry import Parameter
+from headrace.sql.functions.registry import Parameter, Signature
 from headrace.sql.syntax import Direction
 from headrace.sql.types import BOOLEAN, DOUBLE, INT, VARCHAR, Type
 
@@ -61,6 +61,8 @@ class Aggregation:
     nullable: bool = True
     fails: bool = False
     """Making the result may raise RecordError."""
+    keeps: str = ""
+    """What the state of a user's own function holds: another state cannot be read as this one."""
 
     @property
     def ordered(self) -> bool:
@@ -114,6 +116,8 @@ class AggregateSignature:
     keep: Callable[[Given], Aggregation | None]
     """None: it does not take operands of these types."""
     constants: tuple[ConstantParameter, ...] = ()
+    check: Signature | None = None
+    """A scalar call that the operands of a row go through before any state changes: it gives the first one back."""
 
 
 class StateSize(StrEnum):
@@ -124,6 +128,7 @@ class StateSize(StrEnum):
     ELEMENTS = "n elements"
     DISTINCT = "grows with different values"
     ROWS = "grows with rows"
+    OWN = "as its class says"
 
 
 class OrderBy(StrEnum):

@@ -29,4 +29,4 @@ BUILT_IN = Functions(scalars.BY_NAME, aggregates.BY_NAME)
 
 def is_built_in(name: str) -> bool:
     """Whether a name means a function of Headrace's own."""
-    return name in windows.BY_NAME or name in BUILT_IN.names()
+    return name in (*windows.BY_NAME, *windows.OF_WHOLE_PARTITIONS, *BUILT_IN.names())

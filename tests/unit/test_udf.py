@@ -223,19 +223,19 @@ PRECISION = 'write Annotated[Decimal, "DECIMAL(10, 2)"], with the digits in all 
         ),
         (
             lambda: udf(upper),
-            "UPPER is a function of Headrace's own: give yours another name, @headrace.udf(name=…)",
+            "UPPER is a function of Headrace's own: give it another name, @headrace.udf(name=…)",
         ),
         (
             lambda: udf(name="lag")(typed),
-            "LAG is a function of Headrace's own: give yours another name, @headrace.udf(name=…)",
+            "LAG is a function of Headrace's own: give it another name, @headrace.udf(name=…)",
         ),
         (
             lambda: udf(name="hop_start")(typed),
-            "HOP_START is a function of Headrace's own: give yours another name, @headrace.udf(name=…)",
+            "HOP_START is a function of Headrace's own: give it another name, @headrace.udf(name=…)",
         ),
         (
             lambda: udf(name="transform")(typed),
-            "TRANSFORM is a function of Headrace's own: give yours another name, @headrace.udf(name=…)",
+            "TRANSFORM is a function of Headrace's own: give it another name, @headrace.udf(name=…)",
         ),
         (
             lambda: udf(name="select")(typed),
@@ -256,11 +256,11 @@ PRECISION = 'write Annotated[Decimal, "DECIMAL(10, 2)"], with the digits in all 
         (lambda: udf(later), "LATER: an async function or a generator does not give one value for a row"),
         (lambda: udf(several), "SEVERAL: an async function or a generator does not give one value for a row"),
         (lambda: udf(int), "@headrace.udf stands before a function, not type"),
-        (lambda: App(SOURCE, udfs=[typed]), "typed is not decorated with @headrace.udf"),
-        (lambda: App(SOURCE, udfs=[3]), "3 is not decorated with @headrace.udf"),
+        (lambda: App(SOURCE, udfs=[typed]), "typed is not decorated with @headrace.udf or @headrace.udaf"),
+        (lambda: App(SOURCE, udfs=[3]), "3 is not decorated with @headrace.udf or @headrace.udaf"),
         (
             lambda: App(SOURCE, udfs=[ModuleType("empty")]),
-            "empty has no function decorated with @headrace.udf",
+            "empty has nothing decorated with @headrace.udf or @headrace.udaf",
         ),
         (
             lambda: udf(name="f")(lambda: 1),
