@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 
 import pytest
@@ -28,6 +29,12 @@ SELECT id, WITH_TAX(amount) AS amount FROM orders WHERE amount IS NOT NULL;
 CREATE TABLE by_initial WITH (topic = '{name}-by-initial', partitions = 3) AS
 SELECT INITIAL(customer) AS initial, COUNT(*) AS orders, SUM(WITH_TAX(amount)) AS amount FROM orders
 GROUP BY INITIAL(customer) EMIT CHANGES;
+
+CREATE TABLE spans WITH (topic = '{name}-spans', changes = 'latest') AS
+SELECT customer, SPAN(id) AS span, COUNT(*) AS orders FROM orders GROUP BY customer EMIT CHANGES;
+
+CREATE TABLE products WITH (topic = '{name}-products', changes = 'latest') AS
+SELECT customer, PRODUCT(id) AS product, JOINED(id) AS joined FROM orders GROUP BY customer EMIT CHANGES;
 """
 FUNCTIONS = """
 from decimal import Decimal
@@ -43,6 +50,50 @@ def with_tax(amount: Money) -> Money:
     if amount > 900:
         raise ValueError(f"{amount} is too much")
     return amount * 119 / 100
+
+
+@headrace.udaf
+class Span:
+    low: int | None = None
+    high: int | None = None
+
+    def update(self, x: int) -> None:
+        self.low = x if self.low is None else min(self.low, x)
+        self.high = x if self.high is None else max(self.high, x)
+
+    def merge(self, other: "Span") -> None:
+        self.update(other.low)
+        self.update(other.high)
+
+    def result(self) -> int:
+        return self.high - self.low
+
+
+@headrace.udaf
+class Product:
+    # a state beyond 64 bits, which is not merged
+
+    product: int = 1
+
+    def update(self, x: int) -> None:
+        self.product *= 2 * x + 1
+
+    def result(self) -> str:
+        return str(self.product)[-20:]
+
+
+@headrace.udaf(ordered=True)
+class Joined:
+    numbers: list[int]
+
+    def __init__(self) -> None:
+        self.numbers = []
+
+    def update(self, x: int) -> None:
+        self.numbers.append(x)
+
+    def result(self) -> int:
+        return sum(place * number for place, number in enumerate(self.numbers)) % 1_000_003
 
 
 @headrace.udf
@@ -65,14 +116,17 @@ def test_every_worker_calls_the_functions_of_the_app(new_sql_app: NewSqlApp) -> 
     app.produce(records[:1_500])
     app.await_caught_up()
     assert run.stop() == 0, run.log()
+    shutil.rmtree(app.state)  # the states come back from their changelogs
     app.produce(records[1_500:])
     app.run_to_end("--workers", "2", "--udf", module)
 
     expected = app.local(records)
     assert_same_stream(written_locally(expected, f"{app.name}-taxed"), app.written(f"{app.name}-taxed"))
-    tables = (contents(written_locally(expected, f"{app.name}-by-initial")), app.contents(f"{app.name}-by-initial"))
-    assert tables[1], "a table"
-    assert not differences(*tables)
+    for table in ("by-initial", "spans", "products"):
+        topic = f"{app.name}-{table}"
+        locally = contents(written_locally(expected, topic))
+        assert len(locally) >= 3
+        assert not differences(locally, app.contents(topic)), table
     letters = Counter((h["headrace.error.class"], h["headrace.error.message"]) for _, _, h in app.dead_letters())
     assert letters == Counter((letter.kind, letter.message) for letter in expected.dead_letters)
     assert letters["udf", "WITH_TAX: ValueError: 901.50 is too much"] == 6
