@@ -201,7 +201,7 @@ class HeadraceParser(Parser):
                 raise sql_error(
                     "CREATE FUNCTION is not supported: functions are written in Python",
                     token_span(self._curr),
-                    "decorate one with @headrace.udf, and name its module: --udf module, or App(udfs=…)",
+                    "decorate one with @headrace.udf or @headrace.udaf, and give its module: --udf, or App(udfs=…)",
                 )
             raise sql_error(
                 f"CREATE {self._curr.text.upper()} is not supported yet",

@@ -18,7 +18,9 @@ from tests.integration.sql_app import (
 
 from headrace.app.udfs import load_modules
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+DEADLINE_S = 120.0
 
 SQL = """
 CREATE STREAM orders (id BIGINT, customer VARCHAR, amount DECIMAL(12, 2)) WITH (topic = '{name}-in');
@@ -114,11 +116,12 @@ def test_every_worker_calls_the_functions_of_the_app(new_sql_app: NewSqlApp) -> 
     ]
     run = app.run("--workers", "2", "--udf", file.name)
     app.produce(records[:1_500])
-    app.await_caught_up()
+    app.await_caught_up(deadline_s=DEADLINE_S)
     assert run.stop() == 0, run.log()
     shutil.rmtree(app.state)  # the states come back from their changelogs
     app.produce(records[1_500:])
-    app.run_to_end("--workers", "2", "--udf", module)
+    run = app.run("--until-end", "--workers", "2", "--udf", module)
+    assert run.exit_code(DEADLINE_S) == 0, run.log()
 
     expected = app.local(records)
     assert_same_stream(written_locally(expected, f"{app.name}-taxed"), app.written(f"{app.name}-taxed"))
