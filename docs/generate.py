@@ -64,7 +64,7 @@ FLAGS = {
     "bootstrap_servers": "all commands",
     "log_format": "all commands",
     "log_level": "all commands",
-    "udf": "`check` `explain` `local` `run` `topics` `reset`",
+    "udf": "`check` `explain` `local` `run` `test` `topics` `reset`",
     "app": "`check` `explain` `local` `run` `topics` `reset`",
     "mode": "`explain` `local` `run` `topics` `reset`",
     "workers": "`run`",

@@ -131,3 +131,42 @@ def test_two_functions_of_one_name_are_refused(folder: Path, capsys: pytest.Capt
     (folder / "second.py").write_text("import headrace\n@headrace.udf\ndef shout(a: int) -> int:\n    return a\n")
     code, _, err = run(capsys, "check", "app.sql", "--udf", "own/functions.py", "--udf", "second.py")
     assert (code, err) == (1, ["error: SHOUT: two functions have this name"])
+
+
+TESTS = """\
+sql: |
+  CREATE STREAM s (k VARCHAR, n BIGINT);
+  CREATE STREAM loud AS SELECT SHOUT(k) AS k FROM s;
+udf: [{module}]
+tests:
+  - name: loud
+    inputs: {{s: [{{k: a}}]}}
+    expect: {{loud: [{{k: A!}}]}}
+"""
+SQL_TEST = """\
+CREATE STREAM s (k VARCHAR, n BIGINT);
+CREATE STREAM loud AS SELECT SHOUT(k) AS k FROM s;
+INSERT INTO s (k) VALUES ('a');
+ASSERT VALUES loud (k) VALUES ('A!');
+"""
+
+
+def test_test_file_names_its_modules_from_its_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "own" / "app.headrace.yaml").write_text(TESTS.format(module="functions.py"))
+    code, out, err = run(capsys, "test", "own/app.headrace.yaml")
+    assert (code, err) == (0, [])
+    assert json.loads(out[-1]) == {"passed": 1, "failed": 0}
+
+
+def test_module_of_a_test_file_that_is_not_there_is_told_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "app.headrace.yaml").write_text(TESTS.format(module="nowhere"))
+    code, _, err = run(capsys, "test", "app.headrace.yaml")
+    assert (code, err[0]) == (1, "error: app.headrace.yaml:4: --udf nowhere: there is no such module")
+
+
+def test_test_file_in_sql_takes_the_modules_of_the_flag(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "app.headrace.sql").write_text(SQL_TEST)
+    assert run(capsys, "test", "app.headrace.sql", "--udf", "own/functions.py")[0] == 0
+    assert run(capsys, "test", "app.headrace.sql")[0] == 1
