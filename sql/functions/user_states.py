@@ -79,7 +79,7 @@ class StateLayout:
 
     def memory(self, own: Any) -> int:
         """Bytes that an object takes, by estimate."""
-        return memory_of([getattr(own, name) for name in self.hints])
+        return memory_of([getattr(own, name, None) for name in self.hints])
 
 
 class UserState(Opaque):
