@@ -11,6 +11,7 @@ from headrace.sql.binder import bind
 from headrace.sql.engine import CompiledStage
 from headrace.sql.errors import Span, SqlError
 from headrace.sql.explain import ExplainStage, explain_logical, explain_physical
+from headrace.sql.functions.user import own_functions
 from headrace.sql.parser import parse
 from headrace.sql.physical import Mode, PhysicalPlan
 from headrace.sql.plan import LogicalPlan
@@ -27,17 +28,25 @@ DEFAULT_PARTITIONS = 4
 class App:
     """Streaming SQL with a name. Immutable; one App can be run many times.
 
-    `settings` are defaults that SET and WITH in the text override (`emit`, `changes`, `late`, `on_error`, …).
-    Raises SqlError with every problem of the text.
+    `settings` are defaults that SET and WITH in the text override (`emit`, `changes`, `late`, `on_error`, …);
+    `udfs` are functions of its own: what `@headrace.udf` decorates, or modules that hold such.
+    Raises SqlError with every problem of the text, UdfError for what is no function.
     """
 
     def __init__(
-        self, sql_text: str, name: str = "app", *, settings: Mapping[str, str] | None = None, file: str = "<sql>"
+        self,
+        sql_text: str,
+        name: str = "app",
+        *,
+        settings: Mapping[str, str] | None = None,
+        udfs: Iterable[object] = (),
+        file: str = "<sql>",
     ) -> None:
         self.name = name
         self._place = (sql_text, file)
+        functions = own_functions(udfs)
         try:
-            self.logical: LogicalPlan = rewrite(bind(parse(sql_text), settings))
+            self.logical: LogicalPlan = rewrite(bind(parse(sql_text), settings, functions))
         except SqlError as error:
             raise error.located(sql_text, file) from None
         self._compiled: dict[Mode, Mapping[str, CompiledStage]] = {}

@@ -15,6 +15,7 @@ from headrace.app.application import App
 from headrace.app.errors import UsageError
 from headrace.app.settings import OnLostRecords, Settings, parse_duration
 from headrace.app.settings_sources import settings_as_given
+from headrace.app.udfs import load_modules
 from headrace.sql.physical import Mode, SourceInput
 from headrace.sql.runtime.records import TopicPartition
 
@@ -56,8 +57,11 @@ class WorkerOrder:
 
 
 def open_app(sql_text: str, file: str, name: str, settings: Settings) -> App:
-    """The app under the settings that were given from outside; what SET and WITH say comes before them."""
-    return App(sql_text, name, settings=query_settings(settings), file=file)
+    """The app under the settings that were given from outside; what SET and WITH say comes before them.
+
+    Raises SqlError for the text, UsageError and InputError for the modules of its own functions.
+    """
+    return App(sql_text, name, settings=query_settings(settings), udfs=load_modules(settings.udf), file=file)
 
 
 def query_settings(settings: Settings) -> dict[str, str]:

@@ -81,6 +81,11 @@ def _name(text: str) -> str:
     return text
 
 
+def _listed(value: object) -> object:
+    """Several in one text are divided by commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
 Name = Annotated[str, AfterValidator(_name)]
 
@@ -96,6 +101,8 @@ class Settings(BaseSettings):
     """Where Kafka is: host:port, several by commas."""
     app: Name | None = None
     """The app's name, which its topics and consumer group carry; the SQL file's stem by default."""
+    udf: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Modules with functions of your own, by dotted name or by the path of a `.py` file; several by commas."""
     mode: Mode = Mode.PARTITIONED
     """One task per partition, or one task over all partitions."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1

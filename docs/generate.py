@@ -8,7 +8,9 @@ is what the code does; tests/unit/test_docs.py checks that nothing is out of dat
 from __future__ import annotations
 
 import contextlib
+import datetime  # noqa: F401  # for HINTS
 import io
+import json
 import os
 import re
 import shlex
@@ -16,15 +18,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal  # noqa: F401  # for HINTS
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any  # noqa: F401  # for HINTS
 
 from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
+from headrace.sql import aggregate_calls
 from headrace.sql import options as o
-from headrace.sql.functions import aggregates, headers, scalars, windows
+from headrace.sql.functions import aggregates, headers, hints, scalars, windows
+from headrace.sql.functions.accumulators import AggregateFunction, Example
 from headrace.sql.functions.registry import Rewritten, ScalarFunction
 from headrace.sql.operations import show_signature
 
@@ -61,6 +66,7 @@ FLAGS = {
     "bootstrap_servers": "all commands",
     "log_format": "all commands",
     "log_level": "all commands",
+    "udf": "`check` `explain` `local` `run` `test` `topics` `reset`",
     "app": "`check` `explain` `local` `run` `topics` `reset`",
     "mode": "`explain` `local` `run` `topics` `reset`",
     "workers": "`run`",
@@ -104,6 +110,11 @@ TYPES = (
     ("JSON", ("JSONB",), "anything", "the same"),
 )
 """Type, other names, how it is read from JSON and written."""
+HINTS = (
+    *("bool", "int", "float", "str", "bytes", "datetime.date", "datetime.time", "datetime.datetime"),
+    *("list[int]", "dict[str, float]", 'Annotated[Decimal, "DECIMAL(10, 2)"]'),
+)
+"""Type hints of users' functions, as they are written."""
 SOURCE = """CREATE STREAM s (k VARCHAR, n BIGINT, b BOOLEAN, t TIMESTAMP,
   WATERMARK FOR t AS t - INTERVAL '5' SECOND) WITH (topic = 's');
 """
@@ -142,11 +153,9 @@ REFUSED = (
         "a window on another column than the event time",
         "SELECT k, COUNT(*) AS c FROM s GROUP BY k WINDOW TUMBLING (n, 1m)",
     ),
-    ("FILTER of an aggregate", "SELECT COUNT(*) FILTER (WHERE b) AS c FROM s"),
-    ("DISTINCT in SUM and AVG", "SELECT SUM(DISTINCT n) AS total FROM s"),
-    ("ORDER BY in an aggregate", "SELECT LAST_VALUE(n ORDER BY t) AS newest FROM s"),
-    ("WITHIN GROUP", "SELECT LISTAGG(k) WITHIN GROUP (ORDER BY t) AS ks FROM s"),
-    ("other aggregate functions", "SELECT STDDEV(n) AS deviation FROM s"),
+    ("DISTINCT in statistics", "SELECT STDDEV(DISTINCT n) AS deviation FROM s"),
+    ("ORDER BY in most aggregates", "SELECT LAST_VALUE(n ORDER BY t) AS newest FROM s"),
+    ("NTILE, PERCENT_RANK, CUME_DIST", "SELECT NTILE(4) OVER (ORDER BY t) AS quarter FROM s"),
     ("ROLLUP, CUBE", "SELECT k, COUNT(*) AS c FROM s GROUP BY ROLLUP (k)"),
     (
         "GROUP BY of an updating table",
@@ -163,7 +172,7 @@ REFUSED = (
     ("the watermark in an expression", "SELECT CURRENT_WATERMARK(t) AS w FROM s"),
     ("pseudo-columns of a query", "SELECT _timestamp FROM (SELECT * FROM s)"),
     ("all headers at once", "SELECT _headers FROM s"),
-    ("user-defined functions", "CREATE FUNCTION f AS 'module.f'"),
+    ("functions written in SQL", "CREATE FUNCTION f AS 'module.f'"),
     ("windows and delays of months", "SELECT COUNT(*) AS c FROM s GROUP BY TUMBLE(t, INTERVAL '1' MONTH)"),
     ("months and days in one interval", "SELECT t + INTERVAL '1 month 2 days' AS later FROM s"),
     ("offsets as time zones", "SELECT t AT TIME ZONE '+02:00' AS there FROM s"),
@@ -315,11 +324,37 @@ def _scalar_function(function: ScalarFunction | Rewritten) -> tuple[str, ...]:
 def aggregate_functions() -> str:
     rows: list[tuple[str, ...]] = []
     for function in aggregates.FUNCTIONS:
-        operand = "number" if function.numeric else "any"
+        calls = dict.fromkeys(aggregate_calls.show_signature(function.name, each) for each in function.signatures)
+        if function.name == "COUNT":
+            calls = {"COUNT(*)": None, **calls}
         aliases = f" Also {', '.join(map(_code, function.aliases))}." if function.aliases else ""
-        calls = f"`COUNT(*)`<br>`COUNT({operand})`" if function.name == "COUNT" else f"`{function.name}({operand})`"
-        rows.append((calls, function.doc + aliases))
-    return table(("function", "gives"), rows)
+        examples = "<br>".join(map(_aggregate_example, function.examples))
+        rows.append(
+            ("<br>".join(map(_code, calls)), function.doc + aliases, _distinct(function), function.state, examples)
+        )
+    return table(("function", "gives", "DISTINCT", "state of a group", "examples"), rows)
+
+
+def _distinct(function: AggregateFunction) -> str:
+    if function.distinct == function.signatures:
+        return "the same"
+    return "yes" if function.distinct or function.name == "COUNT" else ""
+
+
+def _aggregate_example(example: Example) -> str:
+    rows = ", ".join(map(_shown, example.rows))
+    return f"`{example.call}` over {rows} is {_shown(example.result)}"
+
+
+def _shown(value: object) -> str:
+    return _code(json.dumps(value, ensure_ascii=False))
+
+
+def hint_types() -> str:
+    """Each hint with the type that it is read as."""
+    reader = hints.HintReader("F")
+    rows = [(_code(text), _code(str(reader.read(eval(text), None, "a hint").type))) for text in HINTS]
+    return table(("hint", "SQL type"), rows)
 
 
 def window_functions() -> str:
@@ -393,13 +428,14 @@ def _default(value: Any) -> str:
     if hasattr(value, "total_seconds"):
         seconds = value.total_seconds()
         return f"{seconds:.0f}s" if seconds >= 1 else f"{seconds * 1000:.0f}ms"
-    return "" if value is None else str(value.value) if isinstance(value, Enum) else str(value)
+    return "" if value in (None, ()) else str(value.value) if isinstance(value, Enum) else str(value)
 
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "scalar-functions": scalar_functions,
     "aggregate-functions": aggregate_functions,
     "window-functions": window_functions,
+    "hints": hint_types,
     "with-options": with_options,
     "set-options": set_options,
     "types": types,

@@ -13,6 +13,7 @@ from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.bind_formats import check_sink_key, check_source_key, check_value, value_format
 from headrace.sql.errors import Problem, RecordError, Span, SqlError, did_you_mean, sql_error
+from headrace.sql.functions.catalog import BUILT_IN, Functions
 from headrace.sql.inserts import bind_insert
 from headrace.sql.listings import described, listed
 from headrace.sql.operations import cast, coerce
@@ -29,8 +30,9 @@ RESULT = "result"
 class Binder:
     """Binds the statements of one app in order."""
 
-    def __init__(self, defaults: Mapping[str, str]) -> None:
-        self._relations = Relations()
+    def __init__(self, defaults: Mapping[str, str], functions: Functions) -> None:
+        self._functions = functions
+        self._relations = Relations(functions)
         self._settings: dict[str, str] = dict(defaults)
         self._set: dict[str, str] = {}
         self._queries: list[p.Query] = []
@@ -229,7 +231,7 @@ class Binder:
         settings = self._with(options)
         rows = self._bound(statement.query, settings)
         node = rows.node
-        _check_emission(options, statement.query, node)
+        _check_emission(options, statement.query, node, self._functions)
         name = statement.name.text
         kind = statement.kind if _has_keys(node) else s.RelationKind.STREAM  # a table without a key, as in Flink
         sink = _sink(name, name.lower(), kind, node, options, statement.query)
@@ -274,7 +276,7 @@ class Binder:
             options = o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
         settings = self._with(options)
         node = self._bound(statement.query, settings).node
-        _check_emission(options, statement.query, node)
+        _check_emission(options, statement.query, node, self._functions)
         if self._relations.is_read(statement.target):
             raise sql_error("a query cannot write what it reads", statement.span)
         node = _as_declared(node, wanted, statement)
@@ -340,7 +342,7 @@ def _has_keys(node: p.Node) -> bool:
     return isinstance(p.origin_of(node), (p.Aggregate, p.TopN)) and not is_unnested
 
 
-def _check_emission(options: o.Options, query: s.SelectQuery, node: p.Node) -> None:
+def _check_emission(options: o.Options, query: s.SelectQuery, node: p.Node, functions: Functions) -> None:
     """Options of the query's own that do not go with it. What was SET is for the queries that it fits."""
     emits = [select.emit for select in s.selects_of(query) if select.emit is not None]
     if "changes" in options and any(emit.every_ms is not None for emit in emits):
@@ -351,7 +353,7 @@ def _check_emission(options: o.Options, query: s.SelectQuery, node: p.Node) -> N
         )
     if "ttl" not in options:
         return
-    aggregate = p.aggregate_of(node) if groups_inside(query) else None
+    aggregate = p.aggregate_of(node) if groups_inside(query, functions) else None
     span = options.entry("ttl").span
     if aggregate is None and isinstance(p.origin_of(node), (p.Over, p.TopN)):
         raise sql_error("`ttl` is for GROUP BY alone so far: OVER keeps its partitions", span)
@@ -552,6 +554,10 @@ def _as_declared(node: p.Node, wanted: list[tuple[str, t.Type, bool]], statement
     return p.Project(node, tuple(items))
 
 
-def bind(statements: tuple[s.Statement, ...], defaults: Mapping[str, str] | None = None) -> p.LogicalPlan:
-    """The logical plan of an app's statements; `defaults` are settings that SET and WITH override."""
-    return Binder(defaults or {}).bind(statements)
+def bind(
+    statements: tuple[s.Statement, ...], defaults: Mapping[str, str] | None = None, functions: Functions = BUILT_IN
+) -> p.LogicalPlan:
+    """The logical plan of an app's statements; `defaults` are settings that SET and WITH override, `functions` those
+    that it can call.
+    """
+    return Binder(defaults or {}, functions).bind(statements)

@@ -11,8 +11,10 @@ from headrace.sql import expressions as e
 from headrace.sql import lambdas, nesting, time_calls
 from headrace.sql import syntax as s
 from headrace.sql import types as t
+from headrace.sql.aggregate_calls import bind_aggregate, check_plain, is_aggregate
 from headrace.sql.errors import Span, did_you_mean, sql_error
-from headrace.sql.functions import aggregates, headers, patterns, scalars
+from headrace.sql.functions import headers, patterns, scalars
+from headrace.sql.functions.catalog import BUILT_IN, Functions
 from headrace.sql.operations import (
     arithmetic,
     call,
@@ -30,7 +32,7 @@ _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The columns that names can mean, and the names by which their relation may be called."""
+    """The columns that names can mean, the names by which their relation may be called, and what calls can mean."""
 
     columns: tuple[e.Column, ...]
     qualifiers: tuple[str, ...]
@@ -40,6 +42,7 @@ class Scope:
     """Columns that are not those of the first relation, by the name of what they are of."""
     pseudo: tuple[e.Column, ...] = ()
     """The columns of a source that no `*` shows."""
+    functions: Functions = BUILT_IN
 
     def resolve(self, name: s.Name) -> e.Column:
         """The column of a name; SqlError where there is none."""
@@ -277,10 +280,11 @@ class ExpressionBinder:
                 return grouping.window_column(WINDOW_NAMES[node.column.text.lower()])
             case s.FunctionCall() if node.name in _WINDOW_CALLS and grouping.window_columns:
                 return grouping.window_column(_WINDOW_CALLS[node.name])
-            case s.FunctionCall() if is_aggregate(node):
+            case s.FunctionCall() if is_aggregate(node, self._scope.functions):
                 return grouping.call(self._plain.bind_aggregate(node))
         has_variable = any(isinstance(part, s.Name) and self._variable(part) is not None for part in walk(node))
-        if not has_variable and not any(map(is_aggregate, walk(node))) and not isinstance(node, s.Star):
+        has_aggregate = any(is_aggregate(part, self._scope.functions) for part in walk(node))
+        if not has_variable and not has_aggregate and not isinstance(node, s.Star):
             uses_window = grouping.window_columns and any(
                 isinstance(part, s.Name) and names_window(part, self._scope) for part in walk(node)
             )
@@ -295,30 +299,8 @@ class ExpressionBinder:
         return None
 
     def bind_aggregate(self, node: s.FunctionCall) -> e.AggregateCall:
-        """An aggregate call, its operand bound over the rows of the group."""
-        if node.star:
-            if node.name != "COUNT":
-                raise sql_error(f"{node.name}(*) does not exist", node.span, "COUNT(*) does")
-            return e.AggregateCall(aggregates.BY_NAME["COUNT"], None, t.BIGINT)
-        name = node.name
-        if node.distinct and name == "COUNT":
-            name = "COUNT_DISTINCT"
-        elif node.distinct and name not in ("MIN", "MAX"):
-            raise sql_error(f"{name}(DISTINCT …) is not supported yet", node.span)
-        function = aggregates.BY_NAME[name]
-        if len(node.arguments) != 1:
-            raise sql_error(f"{name} takes one operand", node.span)
-        operand = self.bind(node.arguments[0])
-        if operand.type.kind is t.Kind.NULL:
-            raise sql_error(f"{name} of NULL has no type", node.span, "CAST the NULL to one")
-        if function.numeric and not operand.type.is_numeric:
-            raise sql_error(f"{name} takes a number, found {operand.type}", node.arguments[0].span)
-        is_usable = operand.type.has_keys if function.name == "COUNT_DISTINCT" else operand.type.is_ordered
-        if function.name in ("COUNT_DISTINCT", "MIN", "MAX") and not is_usable:
-            raise sql_error(f"{name} does not take {operand.type}", node.arguments[0].span)
-        if name == "COUNT" and not operand.nullable:
-            return e.AggregateCall(function, None, t.BIGINT)
-        return e.AggregateCall(function, operand, function.result_type(operand.type))
+        """An aggregate call, its operands bound over the rows of the group."""
+        return bind_aggregate(node, self, self._scope.functions)
 
     def _variable(self, name: s.Name) -> e.LambdaVariable | None:
         """The parameter of a lambda that a name means."""
@@ -418,12 +400,11 @@ class ExpressionBinder:
         return self._overs.call(node)
 
     def _bind_call(self, node: s.FunctionCall) -> e.Expr:
-        if is_aggregate(node):
+        if is_aggregate(node, self._scope.functions):
             raise sql_error(f"the aggregate function {node.name} cannot stand here", node.span)
         if node.name in _WINDOW_CALLS:
             raise sql_error(f"{node.name} needs a window in this query", node.span)
-        if node.distinct or node.star:
-            raise sql_error(f"{node.name} takes neither DISTINCT nor *", node.span)
+        check_plain(node)
         if node.name in ("ARRAY", "MAP", "STRUCT", "ROW"):
             return self._bind_constructor(node)
         if node.name in ("EXPLODE", "UNNEST"):
@@ -434,10 +415,9 @@ class ExpressionBinder:
             return lambdas.call(node, self._within)
         if node.name in time_calls.NAMES:
             return time_calls.rewritten(node, [self.bind(argument) for argument in node.arguments])
-        function = scalars.BY_NAME.get(node.name)
+        function = self._scope.functions.scalars.get(node.name)
         if function is None and node.name not in scalars.REWRITTEN:
-            known = (*scalars.BY_NAME, *scalars.REWRITTEN, *lambdas.FORMS, *time_calls.NAMES)
-            known = (*known, *headers.BY_NAME, *aggregates.BY_NAME)
+            known = (*self._scope.functions.names(), *lambdas.FORMS, *time_calls.NAMES, *headers.BY_NAME)
             near = near_name(node.name, known)
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
         operands = [self.bind(argument) for argument in node.arguments]
@@ -512,10 +492,6 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
     return hint if hint and hint.startswith("did") else None
 
 
-def is_aggregate(node: s.Expression) -> bool:
-    return isinstance(node, s.FunctionCall) and node.name in aggregates.BY_NAME
-
-
 def walk(node: s.Expression) -> Iterable[s.Expression]:
     """A syntax expression and all its parts."""
     yield node
@@ -533,7 +509,8 @@ def walk(node: s.Expression) -> Iterable[s.Expression]:
         case s.Case():
             parts = (node.subject, *(part for branch in node.branches for part in branch), node.default)
         case s.FunctionCall():
-            parts = node.arguments
+            order = (item.expression for item in node.order_by)
+            parts = (*node.arguments, *order, node.filter)
         case s.FieldAccess():
             parts = (node.operand,)
         case s.ElementAccess():

@@ -208,6 +208,12 @@ class HeadraceParser(Parser):
         else:
             if not self._curr:
                 raise self._expected("STREAM or TABLE")
+            if self._curr.text.upper() == "FUNCTION":
+                raise sql_error(
+                    "CREATE FUNCTION is not supported: functions are written in Python",
+                    token_span(self._curr),
+                    "decorate one with @headrace.udf or @headrace.udaf, and give its module: --udf, or App(udfs=…)",
+                )
             raise sql_error(
                 f"CREATE {self._curr.text.upper()} is not supported yet",
                 token_span(self._curr),
@@ -529,6 +535,8 @@ class HeadraceParser(Parser):
         return super()._parse_with(skip_with_token)
 
     def _parse_window(self, this: exp.Expr | None, alias: bool = False) -> exp.Expr | None:  # noqa: FBT001, FBT002
+        if this is not None:
+            this = self._parse_aggregate_clauses(this)
         respects_nulls = this is not None and self._match_text_seq("RESPECT", "NULLS")  # as OVER does anyway
         if this is None or not self._match_text_seq("OVER"):
             if respects_nulls:
@@ -537,6 +545,20 @@ class HeadraceParser(Parser):
         window = exp.Window(this=this)
         window.set(OVER_ARG, tree.holder(over_clauses.parse_over(self)))
         return window
+
+    def _parse_aggregate_clauses(self, this: exp.Expr) -> exp.Expr:
+        """WITHIN GROUP and FILTER behind a call."""
+        if self._match_text_seq("WITHIN", "GROUP"):
+            self._expect(TokenType.L_PAREN, "`(`")
+            if not self._match(TokenType.ORDER_BY, advance=False):
+                self.raise_error("expected ORDER BY")
+            this = exp.WithinGroup(this=this, expression=self._parse_order())
+            self._expect(TokenType.R_PAREN, "`)`")
+        if self._match_pair(TokenType.FILTER, TokenType.L_PAREN):
+            self._expect(TokenType.WHERE, "WHERE")
+            this = exp.Filter(this=this, expression=self._parse_disjunction())
+            self._expect(TokenType.R_PAREN, "`)`")
+        return this
 
     def _parse_emit(self) -> exp.Expr:
         token = self._curr

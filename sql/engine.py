@@ -23,6 +23,7 @@ from headrace.sql.runtime.encoders import encoder
 from headrace.sql.runtime.execution import AggregationState, OperatorState, QueryErrors, Rows, StageExecution
 from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.holding import Clock, HeldRows
+from headrace.sql.runtime.opaque import restore
 from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
@@ -90,7 +91,9 @@ class CompiledStage:
         self._needs_newest = any("newest" in function.needs for function in self.generated.inputs)
         self._codecs = [accumulators.codec() for _, accumulators in self.generated.accumulators]
         row_type: Any = self.generated.row_type
-        decoder = msgspec.msgpack.Decoder(list[row_type], strict=False) if row_type is not None else None
+        decoder = (
+            msgspec.msgpack.Decoder(list[row_type], strict=False, dec_hook=restore) if row_type is not None else None
+        )
         self._decode_rows = decoder.decode if decoder is not None else None
 
     def open(

@@ -93,3 +93,7 @@ class RecordError(Exception):
     def __init__(self, kind: str, message: str) -> None:
         self.kind = kind
         super().__init__(message)
+
+
+class UdfError(TypeError):
+    """A Python function or class cannot be a function of SQL: its author is told what, and what would help."""

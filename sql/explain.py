@@ -8,6 +8,7 @@ from enum import StrEnum
 from headrace.sql import expressions as e
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
+from headrace.sql.syntax import Direction
 from headrace.sql.types import Kind
 
 
@@ -89,11 +90,21 @@ def _value(value: e.LiteralValue) -> str:
 
 
 def show_call(call: e.AggregateCall) -> str:
-    if call.operand is None:
-        return "COUNT(*)"
-    if call.function.name == "COUNT_DISTINCT":
-        return f"COUNT(DISTINCT {show(call.operand)})"
-    return f"{call.function.name}({show(call.operand)})"
+    """A call of an aggregate function."""
+    name = call.function.name
+    distinct = "DISTINCT " if call.distinct or name == "COUNT_DISTINCT" else ""
+    parts = ", ".join((*map(show, call.operands), *map(_value, call.constants)))
+    shown = [f"{show(key)}{_direction(way)}" for key, way in zip(call.keys, call.directions, strict=False)]
+    if call.directions and not call.keys:
+        shown = [f"{show(call.operands[0])}{_direction(call.directions[0])}"]
+    order = f" ORDER BY {', '.join(shown)}" if shown else ""
+    where = f" FILTER (WHERE {show(call.condition)} IS NOT NULL)" if call.condition is not None else ""
+    return f"{'COUNT' if name == 'COUNT_DISTINCT' else name}({distinct}{parts or '*'}{order}){where}"
+
+
+def _direction(direction: Direction) -> str:
+    nulls = " NULLS FIRST" if direction.nulls_first else ""
+    return f"{' DESC' if direction.descending else ''}{nulls}"
 
 
 def _columns(columns: tuple[e.Column, ...]) -> str:
@@ -105,10 +116,7 @@ def show_over(call: e.OverCall) -> str:
     operands = [show(call.operand)] if call.operand is not None else []
     operands += [str(call.rows)] if call.rows else []
     operands += [show(call.default)] if call.default is not None else []
-    if call.name == "COUNT_DISTINCT":
-        text = f"COUNT(DISTINCT {', '.join(operands)})"
-    else:
-        text = f"{call.name}({', '.join(operands) or ('*' if call.name == 'COUNT' else '')})"
+    text = f"{call.name}({', '.join(operands)})" if call.aggregate is None else show_call(call.aggregate)
     if call.frame is None:
         return text
     unit = call.frame.unit
@@ -270,6 +278,12 @@ def _to(exchange: ph.Exchange) -> str:
     return f"stage {exchange.stage}{branch}"
 
 
+def _kept(calls: list[e.AggregateCall], indent: str) -> list[str]:
+    """The states of users' own functions."""
+    kept = {call.function.name: call.aggregation.keeps for call in calls if call.aggregation.keeps}
+    return [f"{indent}  {name} keeps {what}" for name, what in kept.items()]
+
+
 def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
     indent = "  " * depth
     match operator:
@@ -283,9 +297,11 @@ def _operator(operator: ph.Operator, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}Aggregate ({operator.form}) {_aggregate(operator.keys, operator.calls)}")
             emit = _emit(operator, final=operator.final)
             lines.append(f"{indent}  {emit}")
+            lines += _kept([call for _, call in operator.calls], indent)
         case ph.OverOp():
             lines.append(f"{indent}Over {_over(operator.keys, operator.calls)}")
             lines.append(f"{indent}  in the order of event time{', re-keyed' if operator.rekeyed else ''}")
+            lines += _kept([over.aggregate for _, over in operator.calls if over.aggregate is not None], indent)
         case ph.TopOp():
             lines.append(f"{indent}{_top(operator, operator.name)}")
         case ph.RekeyOp():

@@ -5,16 +5,17 @@ Frozen and compared by structure, so that `GROUP BY a + 1` and `SELECT a + 1` ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, fields, replace
+from dataclasses import field as declared
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from headrace.sql.syntax import FrameUnit
+from headrace.sql.syntax import Direction, FrameUnit
 from headrace.sql.types import BOOLEAN, Type
 
 if TYPE_CHECKING:
-    from headrace.sql.functions.aggregates import AggregateFunction
+    from headrace.sql.functions.accumulators import AggregateFunction, Aggregation, Constant
     from headrace.sql.functions.registry import Signature
 
 LiteralValue = bool | int | float | Decimal | str | None
@@ -293,15 +294,39 @@ Expr = (
 
 @dataclass(frozen=True, slots=True)
 class AggregateCall:
-    """One aggregate function over the rows of a group; `operand` None is COUNT(*)."""
+    """One aggregate function over the rows of a group; without operands it is COUNT(*)."""
 
     function: AggregateFunction
-    operand: Expr | None
-    type: Type
+    operands: tuple[Expr, ...]
+    constants: tuple[Constant, ...]
+    distinct: bool
+    keys: tuple[Expr, ...]
+    """Of ORDER BY within the call."""
+    directions: tuple[Direction, ...]
+    """Of the keys; of a function whose operand stands in ORDER BY, that of the operand."""
+    condition: Expr | None
+    """Where an operand may be NULL, what is NULL for a row that FILTER leaves out."""
+    aggregation: Aggregation = declared(compare=False)
+    """What all of this makes of it."""
+
+    @property
+    def inputs(self) -> tuple[Expr, ...]:
+        """All that is computed for a row: operands, keys and the condition."""
+        return (*self.operands, *self.keys, *((self.condition,) if self.condition is not None else ()))
+
+    def over(self, change: Callable[[Expr], Expr]) -> AggregateCall:
+        """The call with changed inputs."""
+        condition = change(self.condition) if self.condition is not None else None
+        operands, keys = (tuple(map(change, exprs)) for exprs in (self.operands, self.keys))
+        return replace(self, operands=operands, keys=keys, condition=condition)
+
+    @property
+    def type(self) -> Type:
+        return self.aggregation.type
 
     @property
     def nullable(self) -> bool:
-        return not self.function.counts
+        return self.aggregation.nullable
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +345,10 @@ class OverCall:
     """One function over the rows of a partition in the order of event time: a window function, or an aggregate."""
 
     name: str
-    aggregate: AggregateFunction | None
+    aggregate: AggregateCall | None
+    """Its inputs are columns."""
     operand: Column | None
-    """None: over rows."""
+    """Of a window function; None: over rows."""
     rows: int
     """LAG and LEAD: how many rows away; NTH_VALUE: the number of the row in the frame; else 0."""
     default: Column | Literal | None
@@ -330,6 +356,12 @@ class OverCall:
     """None where all rows of the partition are seen."""
     type: Type
     nullable: bool
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that it reads."""
+        parts = (self.operand, self.default, *(self.aggregate.inputs if self.aggregate is not None else ()))
+        return tuple(part for part in parts if isinstance(part, Column))
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

@@ -336,7 +336,7 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
             if wanted is not None and t.common_type(wanted, operand.type) == wanted:
                 converted = coerce(operand, wanted, span)
         else:
-            converted = _fit_one(parameter, operand, span)
+            converted = fit_one(parameter, operand, span)
         if converted is None:
             return None
         fitted.append(converted)
@@ -346,7 +346,8 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
     return tuple(fitted)
 
 
-def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
+def fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
+    """The operand as a parameter takes it; None where it does not."""
     kind = operand.type.kind
     match parameter:
         case "any":
@@ -368,6 +369,8 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
                 return coerce(operand, parameter, span)
             if parameter.kind is t.Kind.BIGINT and operand.type.is_integer:
                 return coerce(operand, parameter, span)
+            if parameter.kind is t.Kind.DECIMAL and _keeps_digits(operand.type, parameter):
+                return coerce(operand, parameter, span)
             if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.DATE:
                 return cast(operand, parameter, span)
             if parameter.kind is t.Kind.TIMESTAMP and kind is t.Kind.TIMESTAMP_LTZ:
@@ -377,6 +380,11 @@ def _fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None
             if parameter.kind is t.Kind.ARRAY and kind is t.Kind.ARRAY and is_castable(operand.type, parameter):
                 return cast(operand, parameter, span)
     return None
+
+
+def _keeps_digits(type_: t.Type, decimal: t.Type) -> bool:
+    """Whether a number that is in the range of a DECIMAL has all its digits there."""
+    return type_.is_integer or (type_.kind is t.Kind.DECIMAL and type_.scale <= decimal.scale)
 
 
 def _common(operands: tuple[e.Expr, ...]) -> t.Type:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from headrace.sql.expressions import Frame, OverCall
 from headrace.sql.syntax import FrameUnit
-from headrace.sql.types import Kind
 
 HISTORY_MAX = 100
 """So many rows of a partition are kept with its other state; more have a log of their own."""
@@ -70,5 +69,4 @@ def accumulates(call: OverCall) -> bool:
 
 def is_exact(call: OverCall) -> bool:
     """Whether a row can be taken away from the result again, to the last digit."""
-    is_double = call.operand is not None and call.operand.type.kind is Kind.DOUBLE
-    return call.name == "COUNT" or (call.name in ("SUM", "AVG") and not is_double)
+    return call.aggregate is not None and call.aggregate.aggregation.retractable

@@ -8,10 +8,11 @@ from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.binding import ExpressionBinder, Scope, is_aggregate, near_name, walk
+from headrace.sql.aggregate_calls import check_plain, is_aggregate
+from headrace.sql.binding import ExpressionBinder, Scope, near_name, walk
 from headrace.sql.errors import Span, did_you_mean, sql_error
 from headrace.sql.event_times import is_windowed, time_columns
-from headrace.sql.functions import aggregates, windows
+from headrace.sql.functions import windows
 from headrace.sql.operations import together
 
 AWAY_MAX = 10_000
@@ -49,7 +50,7 @@ class OverBinder:
     def _check(self) -> None:
         select = self._select
         grouped = select.group_by is not None or any(
-            is_aggregate(part) for item in select.items for part in walk(item.expression)
+            is_aggregate(part, self._scope.functions) for item in select.items for part in walk(item.expression)
         )
         if grouped:
             raise sql_error(
@@ -172,23 +173,26 @@ class OverBinder:
 
     def _bind(self, call: s.FunctionCall, clause: s.OverClause) -> e.OverCall:
         function = windows.BY_NAME.get(call.name)
-        aggregate = aggregates.BY_NAME.get(call.name)
+        aggregate = self._scope.functions.aggregates.get(call.name)
         if function is None and aggregate is not None:
             function = windows.BY_NAME.get(aggregate.name)  # FIRST and LAST
         if function is not None:
             return self._window_call(call, function, clause)
+        if call.name in windows.OF_WHOLE_PARTITIONS:
+            raise sql_error(
+                f"{call.name} needs all rows of a partition, and a stream has no last one",
+                call.span,
+                "RANK() and COUNT(*) OVER say where a row stands among those so far",
+            )
         if aggregate is None:
-            near = near_name(call.name, (*windows.BY_NAME, *aggregates.BY_NAME))
+            near = near_name(call.name, (*windows.BY_NAME, *self._scope.functions.aggregates))
             raise sql_error(f"{call.name} cannot stand before OVER", call.span, near)
-        bound = self._plain.bind_aggregate(call)
-        operand = None if bound.operand is None else self._column(bound.operand, "operand")
-        frame = _frame(clause)
-        return e.OverCall(bound.function.name, bound.function, operand, 0, None, frame, bound.type, bound.nullable)
+        bound = self._plain.bind_aggregate(call).over(lambda expr: self._column(expr, "operand"))
+        return e.OverCall(bound.function.name, bound, None, 0, None, _frame(clause), bound.type, bound.nullable)
 
     def _window_call(self, call: s.FunctionCall, function: windows.WindowFunction, clause: s.OverClause) -> e.OverCall:
         name = function.name
-        if call.distinct or call.star:
-            raise sql_error(f"{name} takes neither DISTINCT nor *", call.span)
+        check_plain(call)
         if len(call.arguments) not in function.operands:
             shown = f"{name}({', '.join(function.parameters)})"
             raise sql_error(f"{name} takes other operands", call.span, f"it is {shown}")

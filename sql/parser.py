@@ -9,7 +9,8 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from headrace.sql.dialect import Headrace, HeadraceParser, MistakeError
 from headrace.sql.errors import Problem, Span, SqlError, sql_error
-from headrace.sql.syntax import Statement
+from headrace.sql.syntax import CreateRelation, FunctionCall, Query, Select, Statement
+from headrace.sql.types import Type
 
 
 def parse(text: str) -> tuple[Statement, ...]:
@@ -27,6 +28,28 @@ def parse(text: str) -> tuple[Statement, ...]:
     if problems:
         raise SqlError(problems)
     return tuple(statements)
+
+
+def parse_type(text: str) -> Type | None:
+    """The type that a text such as `DECIMAL(10, 2)` names; None where it says more. SqlError where it names none."""
+    match parse(f"CREATE STREAM s (c {text})"):
+        case (CreateRelation(columns=(column,), primary_key=False, watermark=None, options=()),) if not (
+            column.key or column.not_null or column.unsigned or column.processing_time
+        ):
+            return column.type
+    return None
+
+
+def is_callable_name(name: str) -> bool:
+    """Whether `NAME(x)` is the plain call of a function: no word or special form of the language."""
+    try:
+        statements = parse(f"SELECT {name}(x) FROM s")
+    except SqlError:
+        return False
+    match statements:
+        case (Query(query=Select(items=(item,))),):
+            return isinstance(item.expression, FunctionCall) and item.expression.name == name.upper()
+    return False
 
 
 def _tokenize(text: str) -> list[Token]:

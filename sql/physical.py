@@ -292,8 +292,8 @@ def needed(operator: Operator) -> Iterator[Column]:
             for _, key in operator.keys:
                 yield from columns_of(key)
             for _, call in operator.calls:
-                if call.operand is not None:
-                    yield from columns_of(call.operand)
+                for expr in call.inputs:
+                    yield from columns_of(expr)
         case RekeyOp():
             yield from operator.keys
             for consumer in operator.consumers:
@@ -304,7 +304,7 @@ def needed(operator: Operator) -> Iterator[Column]:
         case OverOp():
             yield from operator.keys
             for _, over in operator.calls:
-                yield from (part for part in (over.operand, over.default) if isinstance(part, Column))
+                yield from over.columns
             made = {name for name, _ in operator.calls}
             yield from _needed_behind(operator.consumers, made)
         case TopOp():

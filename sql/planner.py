@@ -7,7 +7,6 @@ from dataclasses import replace
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.expressions import AggregateCall, Column, Expr, free_name
-from headrace.sql.functions.aggregates import ACCUMULATORS
 from headrace.sql.over_layout import layout_of
 from headrace.sql.syntax import Emit
 
@@ -193,6 +192,7 @@ class _Planner:
         stage = exchange.stage if exchange is not None else self._stage_name(node)
         merged = node.emit is Emit.FINAL or node.changes is p.Changes.LATEST or node.every_ms is not None
         partials = merged and node.ttl_ms is None  # a partial aggregate does not say where its rows pause
+        partials = partials and all(call.function.mergeable for _, call in node.calls)
         key_columns = tuple(Column(name, expr.type, expr.nullable) for name, expr in node.keys)
         bound_keys: tuple[tuple[str, Expr], ...] = tuple((column.name, column) for column in key_columns)
         keyed = frozenset(name for name, _ in bound_keys)
@@ -209,13 +209,11 @@ class _Planner:
         operands: dict[Expr, Column] = {}
         calls: list[tuple[str, AggregateCall]] = []
         for name, call in node.calls:
-            operand: Expr | None = None
-            if call.operand is not None:
+            for operand in call.inputs:
                 operand_name = free_name(f"operand_{len(operands)}", keyed)
-                column = Column(operand_name, call.operand.type, call.operand.nullable)
-                operand = operands.setdefault(call.operand, column)
-            calls.append((name, AggregateCall(call.function, operand, call.type)))
-        ordered = is_ordered(node.calls)
+                operands.setdefault(operand, Column(operand_name, operand.type, operand.nullable))
+            calls.append((name, call.over(operands.__getitem__)))
+        ordered = any(call.aggregation.ordered for _, call in node.calls)
         rows = (*key_columns, *operands.values())
         if exchange is None:
             exchange = self._exchange(node, stage, partials=False)
@@ -287,12 +285,3 @@ def _senders_first(stages: list[ph.Stage]) -> tuple[ph.Stage, ...]:
     for stage in stages:
         place(stage)
     return tuple(ordered.values())
-
-
-def is_ordered(calls: tuple[tuple[str, AggregateCall], ...]) -> bool:
-    """Whether a call depends on the order of rows."""
-    return any(
-        ACCUMULATORS[kind].ordered
-        for _, call in calls
-        for kind in call.function.accumulators(call.operand.type if call.operand is not None else None)
-    )

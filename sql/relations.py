@@ -10,6 +10,7 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql.binding import Scope
 from headrace.sql.errors import did_you_mean, sql_error
+from headrace.sql.functions.catalog import Functions
 from headrace.sql.pseudo_columns import with_pseudo_columns
 from headrace.sql.selects import bind_select, distinct
 from headrace.sql.unions import united
@@ -62,7 +63,9 @@ def name_key(name: s.Identifier) -> str:
 class Relations:
     """The relations of an app by name, and the queries that read them."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Functions) -> None:
+        """`functions` are what the calls of their queries can mean."""
+        self._functions = functions
         self._relations: dict[str, Relation] = {}
         self._readers: dict[str, set[str]] = {}
         self.reader = ""
@@ -140,7 +143,8 @@ class Relations:
         pseudo: tuple[e.Column, ...] = ()
         if isinstance(node, p.Scan) and self._names_source(select.source, commons):
             node, pseudo = with_pseudo_columns(select, node)
-        scope = Scope(rows.node.columns, () if called is None else (called,), rows.quoted, pseudo=pseudo)
+        called_by = () if called is None else (called,)
+        scope = Scope(rows.node.columns, called_by, rows.quoted, pseudo=pseudo, functions=self._functions)
         return Rows(*bind_select(select, node, scope, settings, rows.quoted))
 
     def _names_source(self, reference: s.TableReference, commons: Commons) -> bool:

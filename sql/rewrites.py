@@ -90,10 +90,7 @@ def _with_known(node: p.Project | p.Aggregate | p.Rekey, proven: frozenset[str])
     if isinstance(node, p.Project):
         return replace(node, items=tuple((name, _known(expr, proven)) for name, expr in node.items))
     keys = tuple((name, _known(expr, proven)) for name, expr in node.keys)
-    calls = tuple(
-        (name, replace(call, operand=_known(call.operand, proven)) if call.operand is not None else call)
-        for name, call in node.calls
-    )
+    calls = tuple((name, call.over(lambda expr: _known(expr, proven))) for name, call in node.calls)
     return replace(node, keys=keys, calls=calls)
 
 

@@ -11,13 +11,14 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql import windows as w
+from headrace.sql.aggregate_calls import is_aggregate
 from headrace.sql.bind_windows import bind_window
-from headrace.sql.binding import ExpressionBinder, Grouping, Scope, is_aggregate, names_window, walk
+from headrace.sql.binding import ExpressionBinder, Grouping, Scope, names_window, walk
 from headrace.sql.errors import Span, did_you_mean, sql_error
 from headrace.sql.event_times import event_time_columns
+from headrace.sql.functions.catalog import Functions
 from headrace.sql.options import duration_ms
 from headrace.sql.overs import OverBinder, check_limited, has_over, refuse_rows_behind_time, refuse_times_by_arrival
-from headrace.sql.planner import is_ordered
 from headrace.sql.tops import filtered
 from headrace.sql.unnesting import Explosions, unnested
 
@@ -43,7 +44,7 @@ def bind_select(
         rows, quoted = _bind_distinct(select, node, scope, settings, source_quoted)
     elif has_over(select):
         rows = _bind_over(select, node, scope, settings)
-    elif is_grouped(select):
+    elif is_grouped(select, scope.functions):
         rows = _SelectGrouped(select, node, scope, settings).bind()
     else:
         return _bind_plain(select, node, scope, source_quoted)
@@ -77,15 +78,15 @@ def _bind_distinct(
     """SELECT DISTINCT is GROUP BY of all columns; over the rows of windows, of those and the window."""
     all_rows = replace(select, distinct=False, partition_by=())
     window = select.window or select.source.window
-    if window is not None and not is_grouped(select) and not has_over(select):
+    if window is not None and not is_grouped(select, scope.functions) and not has_over(select):
         if any(isinstance(item.expression, s.Star) for item in select.items):
             raise sql_error("SELECT DISTINCT over windows names its columns", select.span, "window_start among them")
         windowed = replace(all_rows, group_by=tuple(item.expression for item in select.items))
         return bind_select(replace(windowed, where=None), node, scope, settings, source_quoted)
-    emit = None if is_grouped(select) else select.emit
+    emit = None if is_grouped(select, scope.functions) else select.emit
     if emit is not None and emit.every_ms is not None:
         raise sql_error("EMIT EVERY does not go with SELECT DISTINCT: a row comes out once", emit.span)
-    if not is_grouped(select):
+    if not is_grouped(select, scope.functions):
         all_rows = replace(all_rows, emit=None)
     rows, quoted = bind_select(replace(all_rows, where=None), node, scope, settings, source_quoted)
     return distinct(rows, s.Emit.CHANGES if emit is None else emit.emit, settings, select.span), quoted
@@ -183,21 +184,22 @@ def _refuse_grouping_clauses(select: s.Select, node: p.Node) -> None:
         raise sql_error("EMIT EVERY needs GROUP BY: without it every row goes out at once", select.emit.span)
 
 
-def is_grouped(select: s.Select) -> bool:
+def is_grouped(select: s.Select, functions: Functions) -> bool:
     """Whether a query groups its rows."""
     return select.group_by is not None or any(
-        is_aggregate(part) for item in select.items for part in walk(item.expression)
+        is_aggregate(part, functions) for item in select.items for part in walk(item.expression)
     )
 
 
-def groups_inside(query: s.SelectQuery) -> bool:
+def groups_inside(query: s.SelectQuery, functions: Functions) -> bool:
     """Whether a query, or one of those inside of it, groups its rows."""
     inner = [common.query for common in query.commons]
     if isinstance(query, s.Union):
-        return query.distinct or any(map(groups_inside, (*inner, *query.branches)))
+        inner += query.branches
+        return query.distinct or any(groups_inside(each, functions) for each in inner)
     if not isinstance(query.source.relation, s.Identifier):
         inner.append(query.source.relation)
-    return query.distinct or is_grouped(query) or any(map(groups_inside, inner))
+    return query.distinct or is_grouped(query, functions) or any(groups_inside(each, functions) for each in inner)
 
 
 def _select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> tuple[tuple[str, e.Expr], ...]:
@@ -316,6 +318,8 @@ class _SelectGrouped:
         having: e.Expr | None = None
         if select.having is not None:
             having = above.bind_predicate(_with_aliases(select.having, select, self._scope))
+        if isinstance(window, w.Session):
+            _check_mergeable(grouping, select)
         default = self._settings.get("emit") if window else None
         emit = select.emit.emit if select.emit else s.Emit(default or ("final" if window else "changes"))
         every_ms = select.emit.every_ms if select.emit else None
@@ -324,7 +328,7 @@ class _SelectGrouped:
         ends = window is None and emit is s.Emit.CHANGES and every_ms is None
         ttl = self._settings.get("ttl") if ends else None
         calls = tuple((name, call) for call, name in grouping.calls.items())
-        if is_ordered(calls):
+        if any(call.aggregation.ordered for _, call in calls):
             refuse_times_by_arrival(self._node, select, "a function of the order of rows")
         aggregate = p.Aggregate(
             self._node,
@@ -410,7 +414,7 @@ class _SelectGrouped:
         keys: list[tuple[str, e.Expr]] = []
         for item in group_by:
             node = _item_of(item, self._select, self._scope, "GROUP BY")
-            if any(is_aggregate(part) for part in walk(node)):
+            if any(is_aggregate(part, self._scope.functions) for part in walk(node)):
                 raise sql_error("GROUP BY cannot hold an aggregate function", node.span)
             expr = binder.bind(node)
             if not (expr.type.is_storable and expr.type.has_keys):
@@ -470,6 +474,16 @@ def _refuse_aliases(where: s.Expression, select: s.Select, scope: Scope) -> None
                 f"`{part.column.text}` is an alias of SELECT, which WHERE does not know",
                 part.span,
                 "write its expression, or put the SELECT into FROM",
+            )
+
+
+def _check_mergeable(grouping: Grouping, select: s.Select) -> None:
+    """A row between two sessions makes one of them, so their states must become one."""
+    for call in grouping.calls:
+        if not call.function.mergeable:
+            name = call.function.name
+            raise sql_error(
+                f"{name} has no `merge`, which sessions need", select.span, "merge(self, other) in its class"
             )
 
 

@@ -187,6 +187,11 @@ class FunctionCall:
     distinct: bool
     star: bool
     span: Span
+    order_by: tuple[OrderItem, ...] = ()
+    """ORDER BY within an aggregate, or WITHIN GROUP behind it."""
+    within_group: bool = False
+    filter: Expression | None = None
+    """FILTER (WHERE …) behind an aggregate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +282,14 @@ class FrameClause:
     unit: FrameUnit
     preceding: int | None
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """The direction of one key of an order."""
+
+    descending: bool
+    nulls_first: bool
 
 
 @dataclass(frozen=True, slots=True)

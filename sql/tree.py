@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -224,15 +225,12 @@ _BINARY: dict[type[exp.Expr], str] = {
     exp.DPipe: "||",
 }
 _REFUSED: dict[type[exp.Expr], str] = {
-    exp.Filter: "FILTER (WHERE …)",
     exp.Subquery: "a subquery",
     exp.Select: "a subquery",
     exp.Exists: "EXISTS",
     exp.Slice: "a part of an array with [:]",
     exp.Struct: "{ }",
     exp.PropertyEQ: "`:=` here",
-    exp.WithinGroup: "WITHIN GROUP",
-    exp.Order: "ORDER BY in an aggregate",
     exp.Any: "ANY",
     exp.All: "ALL",
     exp.BitwiseAnd: "&",
@@ -444,7 +442,15 @@ def _call(node: exp.Expr, span: Span) -> syntax.Expression:
     name = node.this if isinstance(node.this, str) else node.name
     distinct = star = False
     arguments: list[syntax.Expression] = []
-    for argument in node.expressions:
+    given = list(node.expressions)
+    order_by: tuple[syntax.OrderItem, ...] = ()
+    if given and isinstance(given[-1], exp.Order):  # sqlglot has it around the last argument
+        order = given.pop()
+        order_by = tuple(convert_order(item, span) for item in order.expressions)
+        if order.this is None:
+            return refuse("ORDER BY before the operands", span)
+        given.append(order.this)
+    for argument in given:
         if isinstance(argument, exp.PropertyEQ):
             arguments.append(_assignment(argument, span))
         elif isinstance(argument, exp.Distinct):
@@ -464,7 +470,24 @@ def _call(node: exp.Expr, span: Span) -> syntax.Expression:
         return refuse("* among arguments", span)
     if name.upper() == "MAKE_INTERVAL" and not distinct and not star:
         return _make_interval(node, arguments, span)
-    return syntax.FunctionCall(name.upper(), tuple(arguments), distinct, star, span)
+    return syntax.FunctionCall(name.upper(), tuple(arguments), distinct, star, span, order_by)
+
+
+def _within_group(node: exp.Expr, span: Span) -> syntax.Expression:
+    call = convert_expression(node.this, span)
+    if not isinstance(call, syntax.FunctionCall):
+        raise sql_error("WITHIN GROUP stands behind a function", span)
+    if call.order_by:
+        raise sql_error("ORDER BY stands within the call or WITHIN GROUP, once", span)
+    order_by = tuple(convert_order(item, span) for item in node.args["expression"].expressions)
+    return replace(call, order_by=order_by, within_group=True, span=span)
+
+
+def _filter(node: exp.Expr, span: Span) -> syntax.Expression:
+    call = convert_expression(node.this, span)
+    if not isinstance(call, syntax.FunctionCall):
+        raise sql_error("FILTER stands behind a function", span)
+    return replace(call, filter=convert_expression(node.args["expression"], span), span=span)
 
 
 def _assignment(node: exp.Expr, span: Span) -> syntax.Expression:
@@ -592,7 +615,7 @@ def _extract(node: exp.Expr, span: Span) -> syntax.Expression:
 
 def _over(node: exp.Expr, span: Span) -> syntax.Expression:
     over = node.args.get(OVER_ARG)
-    if over is None:  # read by sqlglot, behind FILTER or WITHIN GROUP: refused by their names
+    if over is None:  # read by sqlglot, behind IGNORE NULLS: refused by its name
         return convert_expression(node.this, span)
     call = convert_expression(node.this, span)
     if not isinstance(call, syntax.FunctionCall):
@@ -641,6 +664,8 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
     exp.Overlay: _named_call("OVERLAY", "this", "expression", "from_", "for_"),
     exp.Trim: _trim,
     exp.Extract: _extract,
+    exp.Filter: _filter,
+    exp.WithinGroup: _within_group,
     exp.Window: _over,
     exp.Array: _array,
     exp.Bracket: _bracket,

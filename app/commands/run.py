@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from headrace.app.commands.sql import UdfOption
 from headrace.app.invocation import Invocation
 
 
@@ -20,6 +21,7 @@ def run(
     mode: Annotated[str | None, typer.Option(metavar="partitioned|single", help="Execution mode.")] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Worker processes on this machine.")] = None,
     parallelism: Annotated[int | None, typer.Option(metavar="P", help="Partitions after a re-key.")] = None,
+    udf: UdfOption = None,
     app: Annotated[str | None, typer.Option(metavar="NAME", help="The app's name; the file's stem by default.")] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="End when all that the sources hold now is committed.")
@@ -27,7 +29,7 @@ def run(
 ) -> None:
     """Run an app on Kafka until stopped. SIGTERM and Ctrl-C drain, commit and end with exit code 0."""
     invocation: Invocation = context.obj
-    settings = invocation.settings(mode=mode, workers=workers, parallelism=parallelism, app=app)
+    settings = invocation.settings(mode=mode, workers=workers, parallelism=parallelism, udf=udf or None, app=app)
     from headrace.app.running import run_app
     from headrace.app.supervisor import Ending
 

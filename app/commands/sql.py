@@ -26,6 +26,10 @@ ModeOption = Annotated[str | None, typer.Option(metavar="partitioned|single", he
 AppOption = Annotated[
     str | None, typer.Option("--app", metavar="NAME", help="The app's name; default: the file's stem.")
 ]
+UdfOption = Annotated[
+    list[str] | None,
+    typer.Option("--udf", metavar="MODULE", help="Functions of your own: a module, or a .py file. Repeatable."),
+]
 
 
 class Output(StrEnum):
@@ -55,10 +59,10 @@ def load_app(path: Path, settings: Settings) -> App:
     return open_app(read_text(path), str(path), settings.app or path.stem, settings)
 
 
-def check(context: typer.Context, sql: SqlFile, app: AppOption = None) -> None:
+def check(context: typer.Context, sql: SqlFile, udf: UdfOption = None, app: AppOption = None) -> None:
     """Read, bind and plan an app: `ok` and a line per query, or every error with its place and a hint."""
     invocation: Invocation = context.obj
-    loaded = load_app(sql, invocation.settings(app=app))
+    loaded = load_app(sql, invocation.settings(udf=udf or None, app=app))
     from headrace.sql.physical import Mode
 
     loaded.stages(Mode.PARTITIONED)
@@ -88,11 +92,12 @@ def explain(
         typer.Option(help="The step to show: what queries compute, how they are cut, where they run, the code."),
     ] = ExplainStage.PHYSICAL,
     mode: ModeOption = None,
+    udf: UdfOption = None,
     app: AppOption = None,
 ) -> None:
     """Show a step of an app's compilation. `--stage code` is the Python that runs, exactly."""
     invocation: Invocation = context.obj
-    settings = invocation.settings(mode=mode, app=app)
+    settings = invocation.settings(mode=mode, udf=udf or None, app=app)
     sys.stdout.write(load_app(sql, settings).explain(stage, settings.mode).rstrip("\n") + "\n")
 
 
@@ -117,11 +122,12 @@ def local(
         Format | None, typer.Option("--format", help="Default: table on a terminal, json in a pipe.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 where a record was bad.")] = False,
+    udf: UdfOption = None,
     app: AppOption = None,
 ) -> None:
     """Run an app on finite files, without Kafka: the same plan, the same code, the same bytes."""
     invocation: Invocation = context.obj
-    settings = invocation.settings(mode=mode, parallelism=parallelism, app=app)
+    settings = invocation.settings(mode=mode, parallelism=parallelism, udf=udf or None, app=app)
     loaded = load_app(sql, settings)
     sys.stdout.write(show_listings(loaded.logical.listings))
     if loaded.logical.explained:

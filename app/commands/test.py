@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.app.commands.sql import UdfOption
 from headrace.app.errors import ExitCode, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import is_terminal, show_json
@@ -26,14 +27,17 @@ def run_tests(
     chosen: Annotated[
         str | None, typer.Option("-k", metavar="TEXT", help="Only tests with this in their name.")
     ] = None,
+    udf: UdfOption = None,
 ) -> None:
     """Run tests of apps: records in, records out, in both modes. Exit code 1 where one fails."""
     invocation: Invocation = context.obj
-    settings = invocation.settings()
+    settings = invocation.settings(udf=udf or None)
     from headrace.app.order import query_settings
     from headrace.app.testing.cases import load_cases
+    from headrace.app.udfs import load_modules
 
-    cases = [case for file in files for case in load_cases(file, query_settings(settings))]
+    modules = load_modules(settings.udf)
+    cases = [case for file in files for case in load_cases(file, query_settings(settings), modules)]
     wanted = [case for case in cases if chosen is None or chosen.lower() in case.name.lower()]
     if not wanted:
         raise UsageError(f"no test has `{chosen}` in its name", f"known: {', '.join(case.name for case in cases)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.app.commands.sql import AppOption, ModeOption, SqlFile, load_app
+from headrace.app.commands.sql import AppOption, ModeOption, SqlFile, UdfOption, load_app
 from headrace.app.errors import ExitCode, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import show_rows
@@ -33,13 +33,14 @@ def topics(
     create: Annotated[bool, typer.Option("--create", help="Create what is missing.")] = False,
     mode: ModeOption = None,
     parallelism: ParallelismOption = None,
+    udf: UdfOption = None,
     app: AppOption = None,
 ) -> None:
     """List every topic that an app reads, writes or owns, and what is missing or wrong with it."""
     from headrace.agents.topics import ensure_topics, problems
 
     invocation: Invocation = context.obj
-    settings = invocation.settings(mode=mode, parallelism=parallelism, app=app)
+    settings = invocation.settings(mode=mode, parallelism=parallelism, udf=udf or None, app=app)
     cluster, (topology,) = _connected(sql, settings, (settings.mode,))
     if create:
         ensure_topics(cluster, topology)
@@ -72,6 +73,7 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     mode: ModeOption = None,
     parallelism: ParallelismOption = None,
+    udf: UdfOption = None,
     app: AppOption = None,
 ) -> None:
     """Delete an app's internal topics, local state and group offsets. Sources, sinks and dead letters stay."""
@@ -81,7 +83,7 @@ def reset(
     from headrace.agents.topics import reset as reset_cluster
 
     invocation: Invocation = context.obj
-    settings = invocation.settings(mode=mode, parallelism=parallelism, app=app)
+    settings = invocation.settings(mode=mode, parallelism=parallelism, udf=udf or None, app=app)
     # Of both modes: what one left behind would be taken for its state if the app ever went back to it.
     cluster, topologies = _connected(sql, settings, tuple(Mode))
     name = topologies[0].app

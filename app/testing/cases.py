@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from headrace.app.errors import UsageError
 from headrace.sql.physical import Mode
@@ -47,8 +48,9 @@ def check_in_modes(modes: Iterable[Mode], check: Callable[[Mode], None]) -> None
     raise UnmetError("\n".join(f"mode {mode}: {failures.get(mode, 'ok')}" for mode in checked))
 
 
-def load_cases(path: Path, defaults: Mapping[str, str]) -> list[Case]:
-    """The cases of a test file, in its order; `defaults` are settings that the file overrides.
+def load_cases(path: Path, defaults: Mapping[str, str], udfs: tuple[ModuleType, ...] = ()) -> list[Case]:
+    """The cases of a test file, in its order; `defaults` are settings that the file overrides, `udfs` modules with
+    functions for its app.
 
     Raises UsageError for another kind of file, InputError for what is wrong in it.
     """
@@ -56,9 +58,9 @@ def load_cases(path: Path, defaults: Mapping[str, str]) -> list[Case]:
         case ".sql":
             from headrace.app.testing.sql_cases import load_sql
 
-            return load_sql(path, defaults)
+            return load_sql(path, defaults, udfs)
         case ".yaml" | ".yml":
             from headrace.app.testing.yaml_cases import load_yaml
 
-            return load_yaml(path, defaults)
+            return load_yaml(path, defaults, udfs)
     raise UsageError(f"{path}: unknown kind of test file", "known: .yaml, .yml, .sql")

@@ -99,6 +99,8 @@ class FileSchema(Running):
 
     app: str | None = None
     sql: str | None = None
+    udf: list[str] = []
+    """Modules with functions of the app's own: dotted names, or paths of files."""
     tests: list[CaseSchema] = Field(min_length=1)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from headrace.agents.task import TaskStopped
 from headrace.app.application import App
@@ -35,18 +36,18 @@ class _Section:
     """What directives say of the error that it ends with."""
 
 
-def load_sql(path: Path, defaults: Mapping[str, str]) -> list[Case]:
+def load_sql(path: Path, defaults: Mapping[str, str], udfs: tuple[ModuleType, ...]) -> list[Case]:
     """A case for each `--@test:`; what stands before the first is part of all. InputError for a wrong directive."""
     text = read_text(path)
     sections = list(_sections(path, text))
     if not sections:
-        return [_case(path, text, _Section(path.name.partition(".")[0], 1, 0), defaults)]
+        return [_case(path, text, _Section(path.name.partition(".")[0], 1, 0), defaults, udfs)]
     shared = sections[0].start
     ends = [section.start for section in sections[1:]] + [len(text)]
     cases: list[Case] = []
     for section, end in zip(sections, ends, strict=True):
         others = (Span(shared, section.start), Span(end, len(text)))
-        cases.append(_case(path, blanked(text, others), section, defaults))
+        cases.append(_case(path, blanked(text, others), section, defaults, udfs))
     return cases
 
 
@@ -73,13 +74,13 @@ def _sections(path: Path, text: str) -> Iterator[_Section]:
         yield section
 
 
-def _case(path: Path, text: str, section: _Section, defaults: Mapping[str, str]) -> Case:
+def _case(path: Path, text: str, section: _Section, defaults: Mapping[str, str], udfs: tuple[ModuleType, ...]) -> Case:
     def check() -> None:
         if not section.expected:
-            _run(path, text, defaults)
+            _run(path, text, defaults, udfs)
             return
         try:
-            _run(path, text, defaults)
+            _run(path, text, defaults, udfs)
         except UnmetError as error:
             _check_expected(error, section.expected)
         else:
@@ -96,12 +97,12 @@ def _check_expected(error: UnmetError, expected: Mapping[str, str]) -> None:
         raise UnmetError(f"expected an error with `{message}`, got\n{error}")
 
 
-def _run(path: Path, text: str, defaults: Mapping[str, str]) -> None:
+def _run(path: Path, text: str, defaults: Mapping[str, str], udfs: tuple[ModuleType, ...]) -> None:
     case = CaseText(text, path)
     statements = case.statements()
     asserts = [statement.span for statement in statements if isinstance(statement, s.Assertion)]
     try:
-        app = App(blanked(case.text, asserts), path.name.partition(".")[0], settings=defaults)
+        app = App(blanked(case.text, asserts), path.name.partition(".")[0], settings=defaults, udfs=udfs)
         check_in_modes(Mode, lambda mode: _run_in(mode, app, case, statements))
     except SqlError as error:
         raise case.refused(error.problems) from None

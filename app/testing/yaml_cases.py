@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from headrace.agents.task import TaskStopped
 from headrace.app.application import App
-from headrace.app.errors import InputError
+from headrace.app.errors import HeadraceError, InputError
 from headrace.app.inputs import Line, read_text, records_of_rows
 from headrace.app.local import LocalResult
 from headrace.app.testing.cases import Case, RefusedError, UnmetError, check_in_modes
@@ -18,6 +19,7 @@ from headrace.app.testing.expected import check_counts, check_final, check_lette
 from headrace.app.testing.schema import CaseSchema, Entry, FileSchema, modes_of, read_schema, record_of
 from headrace.app.testing.sinks import no_such_sink, sinks_of
 from headrace.app.testing.yaml_text import YamlText
+from headrace.app.udfs import load_modules
 from headrace.sql import options as o
 from headrace.sql import syntax as s
 from headrace.sql.errors import Span, SqlError, did_you_mean
@@ -37,21 +39,31 @@ class _Tests:
     sql_file: str
     name: str
     defaults: Mapping[str, str]
+    udfs: tuple[ModuleType, ...]
 
 
-def load_yaml(path: Path, defaults: Mapping[str, str]) -> list[Case]:
+def load_yaml(path: Path, defaults: Mapping[str, str], udfs: tuple[ModuleType, ...]) -> list[Case]:
     """A case for each test. InputError, with lines, for what the schema does not have."""
     text = YamlText(path)
     file = read_schema(text)
+    udfs = (*udfs, *_own_modules(text, file, path.parent))
     if file.app is not None:
         sql_path = path.parent / file.app
         if not sql_path.is_file():
             raise InputError(f"{text.place(('app',))}: there is no file `{sql_path}`")
-        tests = _Tests(text, file, read_text(sql_path), str(sql_path), sql_path.stem, defaults)
+        tests = _Tests(text, file, read_text(sql_path), str(sql_path), sql_path.stem, defaults, udfs)
     else:
         name = path.name.partition(".")[0]
-        tests = _Tests(text, file, file.sql or "", f"{path} (sql)", name, defaults)
+        tests = _Tests(text, file, file.sql or "", f"{path} (sql)", name, defaults, udfs)
     return [_case(tests, index) for index in range(len(file.tests))]
+
+
+def _own_modules(text: YamlText, file: FileSchema, folder: Path) -> tuple[ModuleType, ...]:
+    """The modules of `udf`; paths of files are from the folder of the test file."""
+    try:
+        return load_modules(str(folder / name) if name.endswith(".py") else name for name in file.udf)
+    except HeadraceError as error:
+        raise InputError(f"{text.place(('udf',))}: {error}", error.hint) from None
 
 
 def _case(tests: _Tests, index: int) -> Case:
@@ -76,7 +88,7 @@ def _check(tests: _Tests, test: CaseSchema, path: tuple[str | int, ...]) -> None
 def _run(tests: _Tests, test: CaseSchema, path: tuple[str | int, ...]) -> None:
     partitions = test.partitions or tests.file.partitions or 1
     try:
-        app = App(tests.sql, tests.name, settings=_settings(tests, test, path), file=tests.sql_file)
+        app = App(tests.sql, tests.name, settings=_settings(tests, test, path), udfs=tests.udfs, file=tests.sql_file)
         records = list(_records(tests.text, app, test, path))
         check_in_modes(
             modes_of(test, tests.file),

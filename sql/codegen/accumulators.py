@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import builtins
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -13,22 +13,31 @@ from headrace.sql import physical as ph
 from headrace.sql.codegen.expressions import Names
 from headrace.sql.codegen.writer import safe_name
 from headrace.sql.expressions import AggregateCall, Column, Expr
-from headrace.sql.functions.aggregates import ACCUMULATORS
-from headrace.sql.runtime import values
+from headrace.sql.functions.accumulators import Accumulator
+from headrace.sql.functions.totals import COUNT, NULLS
+from headrace.sql.runtime import aggregates, moments, values
 from headrace.sql.runtime.codec import AccumulatorCodec, SessionCodec
-from headrace.sql.types import Kind, Type, python_type
+from headrace.sql.types import python_type
 from headrace.sql.windows import Session
-
-_ORDER = tuple[int, int | bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
 class AccumulatorField:
-    """One field of the state: a kind of accumulator over an operand (None: over rows)."""
+    """One field of the state: an accumulator over operands (none: over rows)."""
 
     name: str
-    kind: str
-    operand: Expr | None
+    accumulator: Accumulator
+    operands: tuple[Expr, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.accumulator.kind
+
+    @property
+    def strict(self) -> tuple[Expr, ...]:
+        """The operands that are not NULL in a row that is added."""
+        seen = self.accumulator.sees_null
+        return tuple(operand for index, operand in enumerate(self.operands) if index not in seen and operand.nullable)
 
 
 class AccumulatorFields:
@@ -37,101 +46,100 @@ class AccumulatorFields:
     Rows are counted once, where that saves counting the values of several operands: then a NULL is what is counted.
     """
 
-    def __init__(self, calls: Iterable[AggregateCall], taken: set[str], *, count_nulls: bool = False) -> None:
+    def __init__(
+        self, calls: Iterable[AggregateCall], taken: set[str], *, state: str = "acc", count_nulls: bool = False
+    ) -> None:
         """`taken` are names that no field may have; those of the fields are among them afterwards."""
+        self.state = state
         self.fields: list[AccumulatorField] = []
-        self._by_key: dict[tuple[str, Expr | None], AccumulatorField] = {}
+        self._by_key: dict[tuple[str, tuple[Expr, ...]], AccumulatorField] = {}
         for call in calls:
-            for kind in call.function.accumulators(call.operand.type if call.operand is not None else None):
-                self._add(kind, call, taken)
+            for accumulator in call.aggregation.accumulators:
+                self._add(accumulator, call, taken)
         if count_nulls:
             self._count_nulls(taken)
 
     def _count_nulls(self, taken: set[str]) -> None:
-        counts = [item for item in self.fields if item.kind == "count"]
+        counts = [item for item in self.fields if item.accumulator is COUNT]
         if len(counts) < 2:
             return
-        if ("count", None) not in self._by_key:
-            rows = self._by_key["count", None] = AccumulatorField(safe_name("count", taken), "count", None)
+        if ("count", ()) not in self._by_key:
+            rows = self._by_key["count", ()] = AccumulatorField(safe_name("count", taken), COUNT, ())
             self.fields.insert(0, rows)
         for item in counts:
-            if item.operand is not None:
-                nulls = AccumulatorField(item.name.replace("count", "nulls", 1), "nulls", item.operand)
-                self.fields[self.fields.index(item)] = self._by_key["count", item.operand] = nulls
+            if item.operands:
+                nulls = AccumulatorField(item.name.replace("count", "nulls", 1), NULLS, item.operands)
+                self.fields[self.fields.index(item)] = self._by_key["count", item.operands] = nulls
 
-    def _add(self, kind: str, call: AggregateCall, taken: set[str]) -> None:
-        operand = call.operand
-        if kind == "count" and (operand is None or not operand.nullable):
-            operand = None  # a count of values that are never NULL is the count of rows
-            if call.function.name == "SUM":
-                return  # and a group has at least one row
-        if (kind, operand) in self._by_key:
+    def _add(self, accumulator: Accumulator, call: AggregateCall, taken: set[str]) -> None:
+        operands = _counted(accumulator, call.inputs)
+        aggregation = call.aggregation
+        if accumulator is COUNT and not operands and aggregation.needs_value and "{count}" not in aggregation.result:
+            return  # a group has at least one row
+        key = (accumulator.kind, operands)
+        if key in self._by_key:
             return
-        of = f"_{operand.name}" if isinstance(operand, Column) else ("" if operand is None else "_of")
-        added = AccumulatorField(safe_name(f"{kind}{of}", taken), kind, operand)
-        self._by_key[kind, operand] = added
+        of = "" if not operands else f"_{operands[0].name}" if isinstance(operands[0], Column) else "_of"
+        added = AccumulatorField(safe_name(f"{accumulator.kind}{of}", taken), accumulator, operands)
+        self._by_key[key] = added
         self.fields.append(added)
 
     def definitions(self) -> list[tuple[str, Any, Any]]:
         """Name, type and initial value of each field."""
         definitions: list[tuple[str, Any, Any]] = []
         for item in self.fields:
-            type_, initial = _storage(item.kind, item.operand.type if item.operand is not None else None)
-            definitions.append((item.name, type_, initial))
+            initial = item.accumulator.initial
+            first = msgspec.field(default_factory=initial) if callable(initial) else initial
+            definitions.append((item.name, item.accumulator.storage, first))
         return definitions
 
     def totals(self) -> tuple[str, ...]:
-        """Fields of integer sums, which are exact without bound."""
-        integers = (Kind.INT, Kind.BIGINT)
-        return tuple(
-            item.name
-            for item in self.fields
-            if item.kind == "sum" and item.operand is not None and item.operand.type.kind in integers
-        )
-
-    def field(self, kind: str, operand: Expr | None) -> AccumulatorField | None:
-        if kind == "count" and operand is not None and not operand.nullable:
-            operand = None
-        return self._by_key.get((kind, operand))
+        """Fields of integers without bound."""
+        return tuple(item.name for item in self.fields if item.accumulator.wide)
 
     def result(self, call: AggregateCall, names: Names) -> str:
         """Code of a call's result over the state `acc`."""
-        operand = call.operand
-        kinds = call.function.accumulators(operand.type if operand is not None else None)
-        found = [self.field(kind, operand) for kind in kinds]
-        main = found[-1]
-        assert main is not None
-        value = self._value(main)
-        match call.function.name:
-            case "COUNT":
-                return value
-            case "COUNT_DISTINCT":
-                return f"len({value})"
-            case "SUM":
-                code = _total(value, call.type, names)
-            case "AVG":
-                count = found[0]
-                assert count is not None
-                code = _mean(value, self._value(count), call.type, names)
-            case "FIRST_VALUE" | "LAST_VALUE":
-                return f"(None if {value} is None else {value}[3])"
-            case _:
-                return value
-        if operand is not None and operand.nullable:
-            count = found[0]
-            assert count is not None
+        aggregation = call.aggregation
+        kept = {a.kind: self._by_key.get((a.kind, _counted(a, call.inputs))) for a in aggregation.accumulators}
+        fields = {kind: self._value(item) for kind, item in kept.items() if item is not None}
+        code = aggregation.result.format(**bound(aggregation.names, aggregation.result, names), **fields)
+        count = kept.get("count")
+        if aggregation.needs_value and count is not None and count.operands:
             return f"(None if {self._is_empty(count)} else {code})"
         return code
 
     def _value(self, item: AccumulatorField) -> str:
-        if item.kind != "nulls":
-            return f"acc.{item.name}"
-        return f"(acc.{self._by_key['count', None].name} - acc.{item.name})"
+        if item.accumulator is not NULLS:
+            return f"{self.state}.{item.name}"
+        return f"({self.state}.{self._by_key['count', ()].name} - {self.state}.{item.name})"
 
     def _is_empty(self, count: AccumulatorField) -> str:
-        if count.kind != "nulls":
-            return f"acc.{count.name} == 0"
-        return f"acc.{self._by_key['count', None].name} == acc.{count.name}"
+        if count.accumulator is not NULLS:
+            return f"{self.state}.{count.name} == 0"
+        return f"{self.state}.{self._by_key['count', ()].name} == {self.state}.{count.name}"
+
+
+def _counted(accumulator: Accumulator, inputs: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """What an accumulator is over: a count of values that are never NULL is the count of rows."""
+    return () if accumulator is COUNT and not any(operand.nullable for operand in inputs) else inputs
+
+
+def bound(called: Mapping[str, Any], code: str, names: Names) -> dict[str, str]:
+    """For each of the names that code calls, what it is called in the module: a function, or a constant."""
+    found: dict[str, str] = {}
+    for name, value in called.items():
+        if f"{{{name}}}" in code:
+            found[name] = _function(name, value, names) if callable(value) else names.literal(value)
+    return found
+
+
+def _function(name: str, function: Any, names: Names) -> str:
+    """A name for a function that no column can have: its own, where that is known to be ours."""
+    for own in (name, getattr(function, "__name__", "")):
+        if any(getattr(module, own, None) is function for module in (values, aggregates, moments, builtins)):
+            return names.bind(own, function)
+    known = next((bound for bound, value in names.bound.items() if value is function), None)
+    return known or names.bind(f"function_{len(names.bound)}", function)
 
 
 class Accumulators(AccumulatorFields):
@@ -174,54 +182,32 @@ class Accumulators(AccumulatorFields):
         return AccumulatorCodec(self.struct, self.key_type, self.totals(), self.flags)
 
 
-def _storage(kind: str, operand: Type | None) -> tuple[Any, Any]:
-    """Type and initial value of an accumulator's field."""
-    python = python_type(operand) if operand is not None else int
-    match kind:
-        case "count" | "nulls":
-            return int, 0
-        case "sum":
-            return (float, 0.0) if python is float else (int, 0)
-        case "decimal_sum":
-            assert operand is not None
-            return Decimal, Decimal(0).scaleb(-operand.scale)
-        case "distinct":
-            return set[python], msgspec.field(default_factory=set)  # type: ignore[valid-type]
-        case "first" | "last":
-            return tuple[int, int | bytes, int, python] | None, None  # type: ignore[valid-type]
-        case _:
-            return python | None, None
-
-
-def _total(value: str, type_: Type, names: Names) -> str:
-    match type_.kind:
-        case Kind.DOUBLE:
-            return f"{names.bind('finite', values.finite)}({value})"
-        case Kind.DECIMAL:
-            return f"{names.bind('fit_decimal', values.fit_decimal)}({value}, {type_.precision}, {type_.scale})"
-        case _:
-            return f"{names.bind('in_bigint', values.in_bigint)}({value})"
-
-
-def _mean(total: str, count: str, type_: Type, names: Names) -> str:
-    if type_.kind is Kind.DECIMAL:
-        names.bind("divide_decimal", values.divide_decimal)
-        fit = names.bind("fit_decimal", values.fit_decimal)
-        return f"{fit}(divide_decimal({total}, {count}), {type_.precision}, {type_.scale})"
-    return f"{names.bind('finite', values.finite)}({total} / {count})"
-
-
 def key_type(keys: Sequence[tuple[str, Expr]]) -> Any:
     """The type of grouping keys in memory: a single value as it is, else a tuple."""
     types = [python_type(expr.type) | None for _, expr in keys]
     return types[0] if len(types) == 1 else tuple[tuple(types)]  # type: ignore[misc]
 
 
-def update_lines(item: AccumulatorField, value: str, order: str) -> list[str]:
-    """Lines that add a value to the state `acc`."""
-    return [line.format(f=f"acc.{item.name}", v=value, o=order) for line in ACCUMULATORS[item.kind].update]
+def update_lines(
+    item: AccumulatorField, operands: Sequence[str], order: str, names: Names, state: str = "acc"
+) -> list[str]:
+    """Lines that add the values of a row to the state `acc`."""
+    return _lines(item, item.accumulator.update, operands, names, f=f"{state}.{item.name}", o=order)
 
 
-def merge_lines(item: AccumulatorField) -> list[str]:
+def retract_lines(item: AccumulatorField, operands: Sequence[str], names: Names) -> list[str]:
+    """Lines that take the values of a row out of the state `acc` again."""
+    return _lines(item, item.accumulator.retract, operands, names, f=f"acc.{item.name}")
+
+
+def merge_lines(item: AccumulatorField, names: Names) -> list[str]:
     """Lines that merge the state `partial` into `acc`."""
-    return [line.format(f=f"acc.{item.name}", g=f"partial.{item.name}") for line in ACCUMULATORS[item.kind].merge]
+    return _lines(item, item.accumulator.merge, (), names, f=f"acc.{item.name}", g=f"partial.{item.name}")
+
+
+def _lines(
+    item: AccumulatorField, lines: tuple[str, ...], operands: Sequence[str], names: Names, **parts: str
+) -> list[str]:
+    called = bound(item.accumulator.names, "\n".join(lines), names)
+    first = dict(zip("vw", operands, strict=False))
+    return [line.format(*operands, **first, **parts, **called) for line in lines]

@@ -9,14 +9,13 @@ from typing import Any
 
 from headrace.sql import physical as ph
 from headrace.sql.codegen.accumulators import Accumulators, merge_lines, update_lines
-from headrace.sql.codegen.expressions import Variable
 from headrace.sql.codegen.results import ResultWriter
 from headrace.sql.codegen.rows import Row, RowWriter
 from headrace.sql.codegen.traits import describe, purpose, reached
 from headrace.sql.codegen.windows import end_code
 from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_name
 from headrace.sql.expressions import Expr
-from headrace.sql.runtime.values import decimal_add
+from headrace.sql.functions.totals import NULLS
 from headrace.sql.runtime.watermarks import START
 from headrace.sql.syntax import RelationKind
 from headrace.sql.windows import Cumulating, Daily, Hopping, Session, Several, Single, Tumbling, step_of
@@ -28,7 +27,7 @@ class Prepared:
 
     keys: list[str]
     key: str
-    operands: dict[Expr, Variable]
+    operands: dict[Expr, str]
 
 
 class AggregationWriter:
@@ -38,7 +37,6 @@ class AggregationWriter:
         self.operator = operator
         self.number = operator.number
         self._rows = rows
-        rows.names.bind("decimal_add", decimal_add)
         self.accumulators = Accumulators(operator, self._count_flags())
         self._results = ResultWriter(rows, operator, self.accumulators)
 
@@ -212,23 +210,26 @@ class AggregationWriter:
         accumulators = self.accumulators
         order = f"({', '.join(row.order)})"
         for item in accumulators.fields:
-            if item.operand is None:
-                function.lines(update_lines(item, "", order))
-        for operand, variable in prepared.operands.items():
+            if not item.operands:
+                function.lines(update_lines(item, (), order, self._rows.names))
+        for strict in dict.fromkeys(item.strict for item in accumulators.fields if item.operands):
             of_values: list[str] = []
             of_nulls: list[str] = []
             for item in accumulators.fields:
-                if item.operand == operand:
-                    lines = of_nulls if item.kind == "nulls" else of_values
-                    lines += update_lines(item, variable.code, order)
-            if not variable.nullable:
+                if item.operands and item.strict == strict:
+                    lines = of_nulls if item.accumulator is NULLS else of_values
+                    values = [prepared.operands[operand] for operand in item.operands]
+                    lines += update_lines(item, values, order, self._rows.names)
+            if not strict:
                 function.lines(of_values)
                 continue
+            tests = [f"{prepared.operands[operand]} is not None" for operand in strict]
             if of_values:
-                with function.block(f"if {variable.code} is not None:"):
+                with function.block(f"if {' and '.join(tests)}:"):
                     function.lines(of_values)
             if of_nulls:
-                with function.block("else:" if of_values else f"if {variable.code} is None:"):
+                opposite = " or ".join(f"{prepared.operands[operand]} is None" for operand in strict)
+                with function.block("else:" if of_values else f"if {opposite}:"):
                     function.lines(of_nulls)
         if accumulators.has_time:
             with function.block(f"if {row.time} > acc.time:"):
@@ -236,19 +237,19 @@ class AggregationWriter:
         if accumulators.tells_changes:
             function.line("acc.changed = True")
 
-    def _operand_values(self, function: FunctionWriter, row: Row) -> dict[Expr, Variable]:
+    def _operand_values(self, function: FunctionWriter, row: Row) -> dict[Expr, str]:
         """Every operand, as a variable."""
         writer = self._rows.writer(function, row)
-        operands: dict[Expr, Variable] = {}
-        for item in self.accumulators.fields:
-            if item.operand is None or item.operand in operands:
+        operands: dict[Expr, str] = {}
+        for operand in (operand for item in self.accumulators.fields for operand in item.operands):
+            if operand in operands:
                 continue
-            code = writer.value(item.operand)
+            code = writer.value(operand)
             if not code.isidentifier():
                 variable = safe_name("operand", function.taken)
                 function.line(f"{variable} = {bare(code)}")
                 code = variable
-            operands[item.operand] = Variable(code, item.operand.nullable)
+            operands[operand] = code
         return operands
 
     def _emit_change(self, function: FunctionWriter, prepared: Prepared, end: str | None) -> None:
@@ -329,8 +330,7 @@ class AggregationWriter:
         """Lines that merge the state `partial` into `acc`."""
         accumulators = self.accumulators
         for item in accumulators.fields:
-            for line in merge_lines(item):
-                function.line(line)
+            function.lines(merge_lines(item, self._rows.names))
         if accumulators.has_time:
             with function.block("if partial.time > acc.time:"):
                 function.line("acc.time = partial.time")

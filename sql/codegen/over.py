@@ -17,7 +17,7 @@ from headrace.sql.codegen.over_fields import column_type, is_range
 from headrace.sql.codegen.rows import Group, Row, RowWriter
 from headrace.sql.codegen.traits import may_fail, needs_of, purpose
 from headrace.sql.codegen.writer import FunctionWriter, safe_name
-from headrace.sql.expressions import Column, OverCall
+from headrace.sql.expressions import OverCall
 from headrace.sql.runtime.codec import AccumulatorCodec
 from headrace.sql.runtime.execution import OperatorState
 from headrace.sql.runtime.logs import Logs
@@ -158,7 +158,7 @@ class OverWriter:
         """Columns that the calls read, and consumers."""
         read = self._keys | self._wanted
         for _, call in self.operator.calls:
-            read |= {part.name for part in (call.operand, call.default) if isinstance(part, Column)}
+            read |= {column.name for column in call.columns}
         return read
 
     def _unpack(self, function: FunctionWriter, names: set[str]) -> None:
@@ -177,7 +177,7 @@ class OverWriter:
         with function.block("for time, origin, position, row in peers:"):
             self._unpack(function, self._read())
             self._calls.meet(function)
-            if any(call.name in ("SUM", "AVG") for _, call in own):
+            if any(map(_fails, (call for _, call in own))):
                 with function.block("try:"):
                     self._calls.results(function, own)
                 with function.block("except RecordError as error:"):
@@ -197,8 +197,8 @@ class OverWriter:
 
     @contextmanager
     def _guard(self, function: FunctionWriter) -> Iterator[None]:
-        sums = any(call.name in ("SUM", "AVG") for _, call in self.operator.calls)
-        if not sums and not any(may_fail(consumer) for consumer in self.operator.consumers):
+        failing = any(_fails(call) for _, call in self.operator.calls)
+        if not failing and not any(may_fail(consumer) for consumer in self.operator.consumers):
             yield
             return
         with function.block("try:"):
@@ -290,3 +290,8 @@ class OverWriter:
         columns |= {name: Variable(self._calls.variables[name], call.nullable) for name, call in self.operator.calls}
         row = Row(columns, time, (time, "origin", "position"), None, self._group(), kept=held.record)
         self._rows.consumers(function, self.operator.consumers, row)
+
+
+def _fails(call: OverCall) -> bool:
+    """Whether its result may raise RecordError."""
+    return call.aggregate is not None and call.aggregate.aggregation.fails

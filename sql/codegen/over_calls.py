@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 
+import msgspec
+
 from headrace.sql import physical as ph
-from headrace.sql.codegen.accumulators import AccumulatorField, update_lines
+from headrace.sql.codegen.accumulators import AccumulatorField, AccumulatorFields, retract_lines, update_lines
 from headrace.sql.codegen.expressions import Names
-from headrace.sql.codegen.over_fields import OverFields, aggregate_of, is_range
+from headrace.sql.codegen.over_fields import OverFields, is_range
 from headrace.sql.codegen.traits import comment
 from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_name, tuple_text
-from headrace.sql.expressions import Column, Frame, OverCall
+from headrace.sql.expressions import AggregateCall, Column, Expr, Frame, OverCall
 from headrace.sql.over_layout import is_bounded, is_exact, layout_of
-from headrace.sql.runtime.values import decimal_add, decimal_subtract, mean_double, sum_double
+from headrace.sql.runtime.values import mean_double, sum_double
 from headrace.sql.syntax import FrameUnit
 
 _VARIABLES = (
@@ -38,8 +40,6 @@ class CallWriter:
         self._groups = operator.number + 1
         self._logs = self._groups + self.layout.has_groups
         self.by = ", ".join(comment(column.name) for column in operator.keys) or "everything"
-        names.bind("decimal_add", decimal_add)
-        names.bind("decimal_subtract", decimal_subtract)
 
     @property
     def state(self) -> list[str]:
@@ -124,31 +124,25 @@ class CallWriter:
         with function.block(opening):
             if frame.unit is FrameUnit.ROWS:
                 function.line(f"gone = history[-{(frame.preceding or 0) + 1}]")
-            for operand in dict.fromkeys(item.operand for item in fields):
-                value = f"gone[{self.history.index(operand.name) + 1}]" if isinstance(operand, Column) else ""
-                with ExitStack() as blocks:
-                    if operand is not None and operand.nullable:
-                        blocks.enter_context(function.block(f"if {value} is not None:"))
-                    for item in fields:
-                        if item.operand == operand:
-                            function.line(_without(item, value))
+            places = {name: f"gone[{place}]" for place, name in enumerate(self.history, start=1)}
+            for item, values in self._each(function, fields, places):
+                function.lines(retract_lines(item, values, self._names))
 
     def _add(self, function: FunctionWriter, fields: list[AccumulatorField]) -> None:
-        for item in fields:
-            if item.operand is None:
-                for line in update_lines(item, "", ""):
-                    function.line(line)
-        for operand in dict.fromkeys(item.operand for item in fields):
-            if not isinstance(operand, Column):
-                continue
-            code = self.variables[operand.name]
-            with ExitStack() as blocks:
-                if operand.nullable:
-                    blocks.enter_context(function.block(f"if {code} is not None:"))
+        for item, values in self._each(function, fields, self.variables):
+            function.lines(update_lines(item, values, "(time, origin, position)", self._names))
+
+    def _each(
+        self, function: FunctionWriter, fields: list[AccumulatorField], codes: Mapping[str, str]
+    ) -> Iterator[tuple[AccumulatorField, list[str]]]:
+        """Fields with the code of their operands, each where the row is one that they take: those over rows first."""
+        by_test = dict.fromkeys((not item.operands, item.strict) for item in fields)
+        for over_rows, strict in sorted(by_test, key=lambda test: not test[0]):
+            tests = [f"{codes[_name(operand)]} is not None" for operand in strict]
+            with function.block(f"if {' and '.join(tests)}:") if tests else ExitStack():
                 for item in fields:
-                    if item.operand == operand:
-                        for line in update_lines(item, code, ""):
-                            function.line(line)
+                    if (not item.operands, item.strict) == (over_rows, strict):
+                        yield item, [codes[_name(operand)] for operand in item.operands]
 
     def _keep_edges(self, function: FunctionWriter) -> None:
         for (name, operand, rows), field in self.fields.edges.items():
@@ -207,7 +201,8 @@ class CallWriter:
             return self._result_of_all(call)
         assert call.frame is not None
         if is_exact(call):
-            return self.fields.moving[call.frame].result(aggregate_of(call), self._names)
+            assert call.aggregate is not None
+            return self.fields.moving[call.frame].result(call.aggregate, self._names)
         if call.name == "LAST_VALUE":
             return f"history[-1][{self._slot(call)}]"
         if call.frame not in frames:
@@ -222,7 +217,7 @@ class CallWriter:
 
     def _result_of_all(self, call: OverCall) -> str:
         if call.aggregate is not None:
-            return self.fields.totals.result(aggregate_of(call), self._names)
+            return self.fields.totals.result(call.aggregate, self._names)
         assert call.operand is not None
         field = f"acc.{self.fields.edges[call.name, call.operand.name, call.rows]}"
         if call.name == "NTH_VALUE":
@@ -241,12 +236,15 @@ class CallWriter:
     ) -> str:
         """An aggregate that rows cannot be taken out of again, over the rows of its frame."""
         assert call.frame is not None
-        assert call.operand is not None
-        key = (call.frame, call.operand.name)
+        assert call.aggregate is not None
+        if call.aggregate.distinct or call.name not in _OF_VALUES:
+            return self._aggregated(function, call.aggregate, frame)
+        (operand,) = call.aggregate.inputs
+        key = (call.frame, _name(operand))
         if key not in values:
             values[key] = safe_name("operands", function.taken)
-            slot = self._slot(call)
-            only = f" if past[{slot}] is not None" if call.operand.nullable else ""
+            slot = self.history.index(_name(operand)) + 1
+            only = f" if past[{slot}] is not None" if operand.nullable else ""
             function.line(f"{values[key]} = [past[{slot}] for past in {frame}{only}]")
         found = values[key]
         match call.name:
@@ -260,17 +258,31 @@ class CallWriter:
                 function_name = self._names.bind("mean_double", mean_double)
         return f"{function_name}({found})"
 
+    def _aggregated(self, function: FunctionWriter, call: AggregateCall, frame: str) -> str:
+        """Any aggregate over the rows of a frame: a state is made for them, and its result."""
+        state = safe_name("state", function.taken)
+        fields = AccumulatorFields((call,), set(), state=state)
+        struct = self._names.bind("State", msgspec.defstruct("State", fields.definitions()))
+        function.line(f"{state} = {struct}()")
+        with function.block(f"for at, past in enumerate({frame}):"):
+            places = {name: f"past[{place}]" for place, name in enumerate(self.history, start=1)}
+            for item, values in self._each(function, fields.fields, places):
+                function.lines(update_lines(item, values, "(at, 0, 0)", self._names, state))
+        return fields.result(call, self._names)
+
+
+_OF_VALUES = ("COUNT_DISTINCT", "MIN", "MAX", "SUM", "AVG")
+"""What is simply made of the values of a frame."""
+
+
+def _name(operand: Expr) -> str:
+    assert isinstance(operand, Column), "operands of OVER are computed before rows wait"
+    return operand.name
+
 
 def _looked_back(operator: ph.OverOp) -> Iterator[str]:
     """Columns that later rows look at."""
     for _, call in operator.calls:
-        if call.operand is not None and (call.name == "LAG" or is_bounded(call.frame)):
-            yield call.operand.name
-
-
-def _without(item: AccumulatorField, value: str) -> str:
-    """The line that takes a value out of a field again."""
-    field = f"acc.{item.name}"
-    if item.kind == "decimal_sum":
-        return f"{field} = decimal_subtract({field}, {value})"
-    return f"{field} -= {'1' if item.kind == 'count' else value}"
+        if call.name == "LAG" or is_bounded(call.frame):
+            read = call.aggregate.inputs if call.aggregate is not None else (call.operand,)
+            yield from (column.name for column in read if isinstance(column, Column))

@@ -10,13 +10,13 @@ import msgspec
 from headrace.sql.codegen.accumulators import AccumulatorFields
 from headrace.sql.codegen.writer import safe_name
 from headrace.sql.expressions import AggregateCall, Frame, OverCall
-from headrace.sql.functions.aggregates import BY_NAME
+from headrace.sql.functions.totals import COUNT_FUNCTION, ROWS
 from headrace.sql.over_layout import is_bounded, is_exact
 from headrace.sql.runtime.watermarks import START
 from headrace.sql.syntax import FrameUnit
-from headrace.sql.types import BIGINT, Type, python_type
+from headrace.sql.types import Type, python_type
 
-_COUNT = AggregateCall(BY_NAME["COUNT"], None, BIGINT)
+_COUNT = AggregateCall(COUNT_FUNCTION, (), (), False, (), (), None, ROWS)
 _NUMBERS = ("ROW_NUMBER", "RANK", "DENSE_RANK", "NTH_VALUE")
 """Functions that need the number of rows so far."""
 
@@ -32,12 +32,6 @@ def is_range(call: OverCall) -> bool:
     return call.frame is not None and call.frame.unit is FrameUnit.RANGE
 
 
-def aggregate_of(call: OverCall) -> AggregateCall:
-    """The aggregate before an OVER."""
-    assert call.aggregate is not None
-    return AggregateCall(call.aggregate, call.operand, call.type)
-
-
 class OverFields:
     """The state `acc` of a partition: what calls keep up, its last rows, and rows that wait for the next ones."""
 
@@ -45,7 +39,7 @@ class OverFields:
         calls = tuple(calls)
         taken = {"rank", "dense", "rank_time", "rows", "ahead"}
         everything = [call for call in calls if not is_bounded(call.frame)]
-        totals = [aggregate_of(call) for call in everything if call.aggregate is not None]
+        totals = [call.aggregate for call in everything if call.aggregate is not None]
         if any(call.name in _NUMBERS for call in everything):
             totals.append(_COUNT)
         self.totals = AccumulatorFields(totals, taken)
@@ -53,8 +47,8 @@ class OverFields:
         """What is kept up over frames that rows leave again."""
         for call in calls:
             if call.frame is not None and is_bounded(call.frame) and is_exact(call) and call.frame not in self.moving:
-                same = [c for c in calls if c.frame == call.frame and c.aggregate is not None and is_exact(c)]
-                self.moving[call.frame] = AccumulatorFields(map(aggregate_of, same), taken)
+                same = [c.aggregate for c in calls if c.frame == call.frame and c.aggregate and is_exact(c)]
+                self.moving[call.frame] = AccumulatorFields(same, taken)
         self.edges: dict[tuple[str, str, int], str] = {}
         """Fields of FIRST_VALUE, LAST_VALUE and NTH_VALUE over all rows, by function, operand and number."""
         self._edge_types: list[tuple[str, Any, Any]] = []

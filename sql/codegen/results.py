@@ -89,8 +89,8 @@ class ResultWriter:
         )
 
     def _results_may_fail(self) -> bool:
-        sums = any(call.function.name in ("SUM", "AVG") for _, call in self._operator.calls)
-        return sums or any(may_fail(consumer) for consumer in self._operator.consumers)
+        failing = any(call.aggregation.fails for _, call in self._operator.calls)
+        return failing or any(may_fail(consumer) for consumer in self._operator.consumers)
 
     # Functions: changes at a commit, results when windows close
 

@@ -55,7 +55,7 @@ def needs_of(operator: ph.Operator) -> frozenset[str]:
         case ph.AggregateOp():
             if operator.window is not None or operator.ttl_ms is not None:
                 needs.add("newest")
-            if any(_is_ordered(call.function.name) for _, call in operator.calls):
+            if any(call.aggregation.ordered for _, call in operator.calls):
                 needs.add("offsets")
         case ph.RowsToExchange():
             if operator.window is not None or operator.ttl_ms is not None:
@@ -79,10 +79,6 @@ def needs_of(operator: ph.Operator) -> frozenset[str]:
     return frozenset(needs)
 
 
-def _is_ordered(function: str) -> bool:
-    return function in ("FIRST_VALUE", "LAST_VALUE")
-
-
 def may_fail(operator: ph.Operator) -> bool:
     """Whether evaluating an operator for a row may raise RecordError."""
     match operator:
@@ -91,7 +87,7 @@ def may_fail(operator: ph.Operator) -> bool:
         case ph.ProjectOp() | ph.UnnestOp():
             return any(fails(expr) for _, expr in operator.items) or any(map(may_fail, operator.consumers))
         case ph.AggregateOp():
-            operands = [call.operand for _, call in operator.calls if call.operand is not None]
+            operands = [expr for _, call in operator.calls for expr in call.inputs]
             is_failing = any(map(fails, operands)) or any(fails(expr) for _, expr in operator.keys)
             return is_failing or window_may_fail(operator.window)
         case ph.RowsToExchange():

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from headrace.sql.functions.scalars import FUNCTIONS
-from headrace.sql.runtime import json_access, nested, times, values
+from headrace.sql.runtime import aggregates, json_access, moments, nested, times, values
 
 _LOCAL = (
     *("row", "rows", "records", "task", "time", "newest", "key", "end", "acc", "partial", "error", "order"),
@@ -22,13 +22,13 @@ _BOUND = (
     *("prepare", "prepared"),
 )
 _OF_FUNCTIONS = {name.__name__ for f in FUNCTIONS for signature in f.signatures for name in signature.names}
-_RESERVED = frozenset(
-    (*_LOCAL, *_BOUND, *_OF_FUNCTIONS, *vars(builtins), *vars(values), *vars(nested), *vars(json_access), *vars(times))
-)
+_MODULES = (builtins, values, aggregates, moments, nested, json_access, times)
+_RESERVED = frozenset((*_LOCAL, *_BOUND, *_OF_FUNCTIONS, *(name for module in _MODULES for name in vars(module))))
 _NUMBERED = re.compile(
     "(wait|taken|trim|groups|get|load|adopt|dirty|open|pane|panes|pane_end|pane_first|pane_last|place|hold|merge|unite|"
-    "closed|rank|top|entry|keys|values|times|headers|routes|literal|query|format|format_instant|usable|like|members|"
-    r"conversion|jsonable|out|prepare|prepared)_\d+"
+    "closed|rank|top|entry|keys|values|times|function|headers|routes|literal|query|format|format_instant|usable|like|"
+    r"members|conversion|jsonable|out|prepare|prepared)_\d+|"
+    r"uda?f_\w+"
 )
 """Names that generated code uses itself: its own variables, and what it finds in its namespace."""
 

@@ -35,4 +35,6 @@ FUNCTIONS: tuple[WindowFunction, ...] = (
     WindowFunction("LAST_VALUE", ("x",), "`x` of the last row of the frame.", framed=True),
     WindowFunction("NTH_VALUE", ("x", "n"), "`x` of the n-th row of the frame; NULL where it has fewer.", framed=True),
 )
+OF_WHOLE_PARTITIONS = ("NTILE", "PERCENT_RANK", "CUME_DIST")
+"""Functions that every new row would change for all rows before it."""
 BY_NAME: dict[str, WindowFunction] = {function.name: function for function in FUNCTIONS}

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.sql.runtime.opaque import restore, store
 from headrace.sql.runtime.sessions import OpenSessions
 from headrace.sql.runtime.watermarks import END
 
@@ -27,8 +28,8 @@ class AccumulatorCodec:
     def __init__(self, struct: type, key_type: Any, totals: tuple[str, ...], flags: tuple[str, ...] = ()) -> None:
         self.new = struct
         self.struct = struct
-        self._encode = msgspec.msgpack.Encoder().encode
-        self.decode: Callable[[bytes], State] = msgspec.msgpack.Decoder(struct, strict=False).decode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=store).encode
+        self.decode: Callable[[bytes], State] = msgspec.msgpack.Decoder(struct, strict=False, dec_hook=restore).decode
         self.encode_key = encode_key
         self.decode_key = msgspec.msgpack.Decoder(key_type).decode
         self.decode_window_key = msgspec.msgpack.Decoder(tuple[int, key_type]).decode
@@ -62,7 +63,7 @@ class SessionCodec(AccumulatorCodec):
         sessions: Any = list
         fields = [("due", int, END), ("sessions", sessions[struct], []), ("held", int | None, None)]
         group = msgspec.defstruct("OpenSessions", fields, array_like=True)
-        self.decode = msgspec.msgpack.Decoder(group, strict=False).decode
+        self.decode = msgspec.msgpack.Decoder(group, strict=False, dec_hook=restore).decode
 
     def encode(self, state: State) -> bytes:
         try:

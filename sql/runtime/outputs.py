@@ -10,6 +10,7 @@ import msgspec
 
 from headrace.sql.runtime.codec import Block, encode_key
 from headrace.sql.runtime.encoders import Encode
+from headrace.sql.runtime.opaque import store
 from headrace.sql.runtime.records import Headers, Output
 from headrace.sql.runtime.watermarks import START
 
@@ -19,7 +20,7 @@ ROUTES_MAX = 100_000
 """Keys whose partition is remembered over a commit."""
 
 _encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=store).encode
 
 
 class SinkBuffer:

@@ -84,6 +84,8 @@ def memory_of(value: Any) -> int:
     own = getsizeof(value)
     if isinstance(value, msgspec.Struct):
         return own + sum(map(memory_of, msgspec.structs.astuple(value)))
+    if isinstance(value, dict):
+        return own + sum(map(memory_of, value)) + sum(map(memory_of, value.values()))
     return own + sum(map(memory_of, value)) if isinstance(value, (tuple, set, list)) else own
 
 

@@ -13,7 +13,9 @@ from tests.golden.goldens import LAYOUTS, Layout
 
 from headrace import App
 from headrace.sql.functions import aggregates, scalars
+from headrace.sql.functions.accumulators import AggregateFunction
 from headrace.sql.functions.registry import Rewritten, ScalarFunction
+from headrace.sql.runtime import aggregates as runtime
 
 SOURCE = "CREATE STREAM t (x INT);\n"
 SPECIAL_FORM = re.compile(r"\b(FROM|IN)\b")
@@ -33,13 +35,31 @@ AGGREGATES: dict[str, dict[str, tuple[Any, Any]]] = {
         "MAX(DISTINCT x)": (3, None),
         "FIRST_VALUE(x)": (3, None),
         "LAST_VALUE(x)": (-2, None),
+        "SUM(DISTINCT x)": (2, None),
+        "AVG(DISTINCT x)": (round(2 / 3, 12), None),
+        "VAR_SAMP(x)": (round(67 / 12, 12), None),
+        "MEDIAN(x)": (2.0, None),
+        "APPROX_COUNT_DISTINCT(x)": (3, 0),
     },
-    "DOUBLE": {"SUM(x)": (5.0, None), "AVG(x)": (1.25, None), "MAX(x)": (3.0, None), "COUNT(DISTINCT x)": (3, 0)},
+    "DOUBLE": {
+        "SUM(x)": (5.0, None),
+        "AVG(x)": (1.25, None),
+        "MAX(x)": (3.0, None),
+        "COUNT(DISTINCT x)": (3, 0),
+        "SUM(DISTINCT x)": (2.0, None),
+        "VAR_POP(x)": (4.1875, None),
+        "PERCENTILE_DISC(x, 0.5)": (1.0, None),
+    },
     "DECIMAL(6, 2)": {
         "SUM(x)": (Decimal("5.00"), None),
         "AVG(x)": (Decimal("1.250000"), None),
         "MIN(x)": (Decimal("-2.00"), None),
         "LAST_VALUE(x)": (Decimal("-2.00"), None),
+        "SUM(DISTINCT x)": (Decimal("2.00"), None),
+        "AVG(DISTINCT x)": (Decimal("0.666667"), None),
+        "VAR_POP(x)": (4.1875, None),
+        "PERCENTILE_CONT(x, 0.5)": (2.0, None),
+        "PERCENTILE_DISC(x, 0.5)": (Decimal("1.00"), None),
         "COUNT(DISTINCT x)": (3, 0),
     },
 }
@@ -104,16 +124,63 @@ def test_scalar_of_null_is_null(function: ScalarFunction) -> None:
 def test_aggregates_give_their_results(type_: str, layout: Layout) -> None:
     calls = AGGREGATES[type_]
     expected = [list(column) for column in zip(*calls.values(), strict=True)]
-    assert _aggregated(type_, list(calls), VALUES, layout) == expected[0]
-    assert _aggregated(type_, list(calls), (None, None), layout) == expected[1]
+    found = _aggregated(f"x {type_}", list(calls), VALUES, layout)
+    assert [round(v, 12) if isinstance(v, float) else v for v in found] == expected[0]
+    assert _aggregated(f"x {type_}", list(calls), (None, None), layout) == expected[1]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("function", aggregates.FUNCTIONS, ids=lambda function: function.name)
+def test_aggregate_examples_give_their_results(function: AggregateFunction, layout: Layout) -> None:
+    assert function.examples, f"{function.name} has no example"
+    for example in function.examples:
+        (found,) = _aggregated(example.columns, [example.call], example.rows, layout)
+        assert found == _about(example.result), example.call
 
 
 @pytest.mark.parametrize("function", aggregates.FUNCTIONS, ids=lambda function: function.name)
-def test_aggregate_has_a_result_here_under_every_name(function: aggregates.AggregateFunction) -> None:
-    call = f"{function.name}(x)"
-    expected = AGGREGATES["INT"][call][0]
+def test_aggregate_has_its_result_under_every_name(function: AggregateFunction) -> None:
     for alias in (function.name, *function.aliases):
-        assert _aggregated("INT", [f"{alias.lower()}(x)"], VALUES, LAYOUTS[2]) == [expected]
+        for example in function.examples[:1]:
+            call = re.sub(r"^\w+", alias.lower(), example.call)
+            (found,) = _aggregated(example.columns, [call], example.rows, LAYOUTS[2])
+            assert found == _about(example.result)
+
+
+@pytest.mark.parametrize("function", aggregates.FUNCTIONS, ids=lambda function: function.name)
+def test_aggregate_with_a_filter_is_that_of_the_rows_that_pass(function: AggregateFunction) -> None:
+    for example in function.examples:
+        rows = [row if isinstance(row, tuple) else (row,) for row in example.rows]
+        more = [(*row, f) for row in rows for f in (True, False, None)]
+        columns = f"{example.columns}, f BOOLEAN"
+        (found,) = _aggregated(columns, [f"{example.call} FILTER (WHERE f)"], more, LAYOUTS[2])
+        assert found == _about(example.result), example.call
+
+
+@pytest.mark.parametrize("function", aggregates.FUNCTIONS, ids=lambda function: function.name)
+def test_aggregate_over_nothing_is_null_or_zero(function: AggregateFunction) -> None:
+    for example in function.examples:
+        (found,) = _aggregated(example.columns, [f"{example.call} FILTER (WHERE FALSE)"], example.rows, LAYOUTS[2])
+        assert found in (None, 0)
+
+
+def _about(result: Any) -> Any:
+    return pytest.approx(result) if isinstance(result, float) else result
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_group_with_too_many_elements_is_an_error_until_the_end(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = ("COLLECT_LIST(x)", "COLLECT_SET(x)", "LISTAGG(s)", "HISTOGRAM(s)", "MAP_AGG(s, x)", "MEDIAN(x)")
+    rows = [{"k": k, "x": x, "s": str(x)} for x in range(8) for k in ("few", "many") if k == "many" or x < 5]
+    monkeypatch.setattr(runtime, "ELEMENTS_MAX", 5)
+    for call in calls:
+        sql = f"CREATE STREAM t (k VARCHAR, x INT, s VARCHAR); SELECT k, {call} AS c FROM t GROUP BY k EMIT FINAL;"
+        result = App(sql).local(inputs={"t": rows}, mode=layout.mode, parallelism=layout.parallelism, partitions=2)
+        assert [record.value["k"] for record in result.records if record.value] == ["few"], call
+        (letter,) = result.dead_letters
+        assert letter.kind == "too_large", call
 
 
 def _row(items: str, layout: Layout) -> dict[str, Any]:
@@ -123,17 +190,24 @@ def _row(items: str, layout: Layout) -> dict[str, Any]:
     return _exact(record.raw_value)
 
 
-def _aggregated(type_: str, calls: Sequence[str], values: Sequence[int | None], layout: Layout) -> list[Any]:
-    """Results over values in two source partitions by turns, ordered by their time."""
+def _aggregated(columns: str, calls: Sequence[str], rows: Sequence[Any], layout: Layout) -> list[Any]:
+    """Results over rows in two source partitions by turns, ordered by their time; a row of one column is its value."""
     items = ", ".join(f"{call} AS c{number}" for number, call in enumerate(calls))
-    app = App(f"CREATE STREAM t (x {type_});\nCREATE TABLE r AS SELECT {items} FROM t EMIT FINAL;")
+    app = App(f"CREATE STREAM t ({columns});\nCREATE TABLE r AS SELECT {items} FROM t EMIT FINAL;")
+    names = [column.split()[0] for column in re.split(r", (?=[a-z] )", columns)]
     records = [
-        {"topic": "t", "value": {"x": value}, "timestamp": time, "partition": time % 2}
-        for time, value in enumerate(values)
+        {
+            "topic": "t",
+            "value": dict(zip(names, row if isinstance(row, tuple) else (row,), strict=True)),
+            "timestamp": time,
+            "partition": time % 2,
+        }
+        for time, row in enumerate(rows)
     ]
     result = app.local(records=records, mode=layout.mode, partitions=2, parallelism=layout.parallelism)
+    assert not result.dead_letters
     (record,) = result.records
-    return list(_exact(record.raw_value, type_).values())
+    return list(_exact(record.raw_value, columns.removeprefix("x ")).values())
 
 
 def _exact(value: bytes | None, type_: str = "") -> dict[str, Any]:

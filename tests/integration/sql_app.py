@@ -122,6 +122,8 @@ class SqlApp:
         self.state = directory / "state"
         self.runs: list[Run] = []
         self.environment: dict[str, str] = {}
+        self.udfs: tuple[object, ...] = ()
+        """Functions of the app's own, which its commands are told by a flag."""
         self.write_sql(sql)
         self.cluster = Cluster(WorkerConfig(bootstrap, name, directory))
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -189,7 +191,7 @@ class SqlApp:
 
     def inputs(self, mode: str = "partitioned") -> list[TopicPartition]:
         """Partitions of the sources and repartition topics."""
-        app = App(self.sql, self.name)
+        app = App(self.sql, self.name, udfs=self.udfs)
         topology = app.topology(Mode(mode), self.cluster.source_partitions(app.source_topics()))
         return sorted(partition for task in topology.tasks for partition in task.inputs)
 
@@ -277,7 +279,7 @@ class SqlApp:
     def local(self, records: Sequence[Input], mode: str = "partitioned", partitions: int = 4) -> LocalResult:
         """The app in memory over the same records."""
         envelopes = [record.envelope(self.source) for record in records]
-        return App(self.sql, self.name).local(records=envelopes, mode=mode, partitions=partitions)
+        return App(self.sql, self.name, udfs=self.udfs).local(records=envelopes, mode=mode, partitions=partitions)
 
     def close(self) -> None:
         for run in self.runs:

@@ -18,12 +18,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property.generators import (
+    AGGREGATES,
     BAD,
     COLUMNS,
+    KEYS,
+    SINK,
     AppCase,
     GroupedQuery,
     Layout,
     Schedule,
+    Sink,
+    Source,
+    Term,
     Window,
     grouped_apps,
     layouts,
@@ -155,8 +161,8 @@ def _comparable(value: Any) -> Any:
     """A value of DuckDB as it stands in our JSON."""
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, list):  # a mean of DECIMAL, as sum and count
-        total, count = value
+    if isinstance(value, dict) and value.keys() == {"total", "count"}:  # a mean of DECIMAL
+        total, count = value.values()
         return None if not count else (Decimal(total) / Decimal(count)).quantize(Decimal("1e-6"), ROUND_HALF_UP)
     if isinstance(value, float):
         return value + 0.0
@@ -192,6 +198,24 @@ def _same(ours: Any, theirs: Any) -> bool:
     if isinstance(theirs, float) and ours is not None:
         return math.isclose(float(ours), theirs, rel_tol=1e-9, abs_tol=1e-9)
     return type(ours) is not bool and ours == theirs if type(theirs) is not bool else ours is theirs
+
+
+@pytest.mark.parametrize(
+    "terms", [AGGREGATES[first : first + 6] for first in range(0, len(AGGREGATES), 6)], ids=lambda terms: terms[0].sql
+)
+@settings(max_examples=max(5, EXAMPLES // 10))
+@given(layout=layouts(keyed=False), schedule=schedules(restarts=True))
+def test_every_aggregate_gives_what_duckdb_computes(
+    connection: duckdb.DuckDBPyConnection, terms: tuple[Term, ...], layout: Layout, schedule: Schedule
+) -> None:
+    query = GroupedQuery((KEYS[0],), terms, None, None, None, True, "every")
+    case = AppCase(Source(500, keyed=False), query.sql(), (Sink(SINK, "final", query.doubles),), query)
+    want = expected(connection, case, layout)
+    app = App(case.sql)
+    for mode in Mode:
+        replay = Replay(app, mode, layout, 2)
+        replay.run(schedule)
+        assert_as_expected(replay, case, want)
 
 
 @st.composite

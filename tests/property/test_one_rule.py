@@ -211,7 +211,10 @@ def _takes_repeats(case: AppCase) -> bool:
     """Whether a row that comes twice changes nothing."""
     assert case.query is not None
     terms = [*case.query.aggregates, *((case.query.having,) if case.query.having else ())]
-    counts = ("COUNT(*)", "COUNT(s)", "COUNT(n", "SUM", "AVG")
+    counts = (
+        *("COUNT(*)", "COUNT(s)", "COUNT(n", "COUNT_IF", "SUM", "AVG", "VAR", "STDDEV", "MEDIAN", "PERCENTILE", "XOR"),
+        *("COLLECT_LIST", "ARRAY_AGG", "LISTAGG", "STRING_AGG", "HISTOGRAM", "TOPK(", "BY_OFFSET"),
+    )
     return not any(count in term.sql for term in terms for count in counts)
 
 

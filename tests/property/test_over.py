@@ -74,10 +74,14 @@ def comparable(value: Any) -> Any:
     """A value of DuckDB as it stands in our JSON."""
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, list):  # a mean of DECIMAL, as sum and count
-        total, count = value
+    if isinstance(value, dict) and value.keys() == {"total", "count"}:  # a mean of DECIMAL
+        total, count = value.values()
         return None if not count else (Decimal(total) / Decimal(count)).quantize(Decimal("1e-6"), ROUND_HALF_UP)
     return value + 0.0 if isinstance(value, float) else value
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def assert_same_rows(ours: Iterable[Mapping[str, Any]], theirs: Iterable[Mapping[str, Any]], doubles: set[str]) -> None:
@@ -86,7 +90,7 @@ def assert_same_rows(ours: Iterable[Mapping[str, Any]], theirs: Iterable[Mapping
     def grouped(rows: Iterable[Mapping[str, Any]]) -> dict[Any, list[list[Any]]]:
         found: dict[Any, list[list[Any]]] = defaultdict(list)
         for row in rows:
-            exact = tuple((name, type(v) is bool, v) for name, v in row.items() if name not in doubles)
+            exact = tuple((name, type(v) is bool, _hashable(v)) for name, v in row.items() if name not in doubles)
             found[exact].append([row[name] for name in row if name in doubles])
         return {key: sorted(rows, key=repr_of) for key, rows in found.items()}
 

@@ -11,7 +11,8 @@ from docs import generate
 from headrace import App
 from headrace.app.settings import Settings
 from headrace.sql import options
-from headrace.sql.functions import aggregates, scalars, texts
+from headrace.sql.functions import aggregates, scalars, texts, totals
+from headrace.sql.functions.accumulators import AggregateFunction
 from headrace.sql.functions.registry import ScalarFunction
 
 PAGES = [*generate.PAGES, generate.ROOT / "CONTRIBUTING.md", generate.ROOT / "CHANGELOG.md"]
@@ -90,27 +91,18 @@ def test_worked_example_of_a_scalar_function_works(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("mode", ["single", "partitioned"])
 def test_worked_example_of_an_aggregate_function_works(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    registries = (aggregates.ACCUMULATORS, aggregates.BY_NAME)
-    before = [dict(registry) for registry in registries]
-    known = aggregates.AggregateFunction.accumulators
-    monkeypatch.setattr(
-        aggregates.AggregateFunction,
-        "accumulators",
-        lambda self, operand: ("any_true",) if self.name == "BOOL_OR" else known(self, operand),
-    )
-    try:
-        exec(_worked_example("aggregate"), vars(aggregates))
-        app = App("CREATE STREAM s (k INT, x INT); SELECT k, BOOL_OR(x > 3) AS large FROM s GROUP BY k EMIT FINAL;")
-        rows = [{"k": k, "x": x} for k, x in ((1, 2), (1, 5), (2, 3), (3, None), (1, 1), (2, 0))]
-        assert app.local({"s": rows}, mode=mode).final("result") == {
-            1: {"k": 1, "large": True},
-            2: {"k": 2, "large": False},
-            3: {"k": 3, "large": None},
-        }
-    finally:
-        for registry, contents in zip(registries, before, strict=True):
-            registry.clear()
-            registry.update(contents)
+    names = dict(vars(totals))
+    exec(_worked_example("aggregate"), names)
+    function: AggregateFunction = names["PRODUCT"]
+    monkeypatch.setitem(aggregates.BY_NAME, function.name, function)
+    (example,) = function.examples
+    sql = f"CREATE STREAM s (k INT, {example.columns}); SELECT k, {example.call} AS p FROM s GROUP BY k EMIT FINAL;"
+    rows = [*({"k": 1, "x": value} for value in example.rows), {"k": 2, "x": None}, {"k": 3, "x": 2.5}]
+    assert App(sql).local({"s": rows}, mode=mode).final("result") == {
+        1: {"k": 1, "p": example.result},
+        2: {"k": 2, "p": 1.0},
+        3: {"k": 3, "p": 2.5},
+    }
 
 
 def _worked_example(name: str) -> str:

@@ -57,3 +57,4 @@ CREATE STREAM computed (a INT, b AS a + 1);
 CREATE VIEW v WITH (topic = 'v') AS SELECT a FROM t;
 CREATE VIEW v;
 CREATE TEMPORARY TABLE t (a INT);
+CREATE INDEX i ON t (a);
