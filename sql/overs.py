@@ -90,6 +90,12 @@ class OverBinder:
             computed = ((column.name, expr) for expr, column in self._computed.items())
             below = p.Project(below, (*columns, *computed))
         if self._order is None:
+            if p.is_unnested(below):
+                raise sql_error(
+                    "OVER over the elements of arrays is not supported: those of one record have no order in time",
+                    over_span(self._select),
+                    "WITH ORDINALITY numbers them",
+                )
             return p.Over(below, self._keys, tuple((name, call) for call, name in self._calls.items()))
         (number,) = self._calls.values()
         last = self._order[-1]

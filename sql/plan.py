@@ -292,6 +292,16 @@ def walk_rows(node: Node) -> Iterator[Node]:
         yield from walk_rows(node.input)
 
 
+def is_unnested(node: Node) -> bool:
+    """Whether several rows have the place of one record in the order of rows."""
+    match node:
+        case Unnest():
+            return True
+        case Filter() | Project() | Rekey() | Over() | Union():
+            return any(map(is_unnested, inputs(node)))
+    return False
+
+
 def aggregate_of(node: Node) -> Aggregate | None:
     """The aggregation whose rows a node filters or projects; None where they are those of the source."""
     while isinstance(node, (Filter, Project, Unnest)):
