@@ -105,7 +105,7 @@ def _parse_one(tokens: list[Token], text: str) -> Statement:
         raise SqlError((mistake.problem,)) from None
     except SqlglotError as error:
         raise sql_error(str(error).splitlines()[0], whole) from None
-    except ValueError:  # what sqlglot raises where a name that it needs is none
+    except (ValueError, AttributeError, TypeError):  # what sqlglot raises where a part that it needs is not there
         raise sql_error("cannot read the statement", whole) from None
     except RecursionError:
         raise limits.too_deep(whole) from None
