@@ -24,8 +24,8 @@ MOST_PARTS = 20_000
 MOST_STEPS = 80
 """So many filters, projections and aggregations may stand between a source and a sink: Python indents 100 times."""
 
-_OPENING = frozenset((TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.CASE))
-_CLOSING = frozenset((TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.END))
+_OPENING = frozenset((TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE))
+_CLOSING = frozenset((TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END))
 _PREFIXES = frozenset((TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE, TokenType.INTERVAL))
 
 
@@ -34,11 +34,9 @@ def too_deep(span: Span) -> SqlError:
 
 
 def check_tokens(tokens: Iterable[Token]) -> None:
-    """SqlError where too much is open at one place, brackets or signs before an operand; and for braces."""
+    """SqlError where too much is open at one place, brackets or signs before an operand."""
     opened = prefixes = 0
     for token in tokens:
-        if token.token_type is TokenType.L_BRACE:
-            raise sql_error("`{` has no meaning", Span(token.start, token.end + 1), "STRUCT(name := value) is a STRUCT")
         prefixes = prefixes + 1 if token.token_type in _PREFIXES else 0
         opened = max(0, opened + (token.token_type in _OPENING) - (token.token_type in _CLOSING))
         if opened + prefixes > MOST_OPEN:
