@@ -18,6 +18,7 @@ from tests.property.expressions import (
     KINDS,
     LEAVES,
     NOWHERE,
+    Errors,
     Expr,
     expressions,
 )
@@ -309,9 +310,21 @@ class Query:
 
 
 @st.composite
+def conditions(draw: st.DrawFn, leaves: Mapping[str, Sequence[Expr]] = LEAVES, errors: Errors = NOWHERE) -> Expr:
+    """A condition; where it may meet an error, perhaps the comparison of what fails with a constant."""
+    if not errors.whole or draw(st.integers(0, 2)) > 0:
+        return draw(expressions("bool", 2, leaves, errors))
+    operand = draw(expressions(draw(st.sampled_from(("int", "decimal", "date"))), 2, leaves, errors))
+    constant = {"int": "1", "decimal": "0.5", "date": "CAST('2000-02-29' AS DATE)"}[operand.kind]
+    operator = draw(st.sampled_from(("<", ">=", "<>", "IS DISTINCT FROM")))
+    ours, theirs = (f"({text} {operator} {constant})" for text in (operand.sql, operand.duckdb))
+    return Expr("bool", ours, theirs, operand.fallible)
+
+
+@st.composite
 def row_steps(draw: st.DrawFn, *, last: bool) -> RowStep:
     errors = AS_A_WHOLE if last else NOWHERE
-    where = draw(st.none() | expressions("bool", 2, errors=errors))
+    where = draw(st.none() | conditions(errors=errors))
     kinds = draw(st.lists(st.sampled_from(KINDS), max_size=3, unique=True))
     anew = []
     for kind in kinds:
@@ -408,11 +421,14 @@ _D = Expr("decimal", "d", "d")
 def group_steps(
     draw: st.DrawFn, leaves: Mapping[str, Sequence[Expr]] = LEAVES, *, ordered: bool = True, last: bool = True
 ) -> GroupStep:
-    where = draw(st.none() | expressions("bool", 2, leaves, AS_A_WHOLE if ordered else NOWHERE))
+    where = draw(st.none() | conditions(leaves, AS_A_WHOLE if ordered else NOWHERE))
     keys: list[Expr] = []
     for kind in draw(st.lists(st.sampled_from((*_EXACT, "bool", "double")), max_size=2)):
         key = draw(expressions(kind, 2, leaves, AS_A_WHOLE if ordered else NOWHERE))
-        if _is_varying(key, leaves) and key.sql not in {other.sql for other in keys}:
+        if not _is_varying(key, leaves):
+            columns = [leaf for leaf in leaves[kind] if leaf not in CONSTANTS[kind] and leaf.sql != "d"]
+            key = draw(st.sampled_from(columns)) if columns else _D
+        if key != _D and key.sql not in {other.sql for other in keys}:
             keys.append(key)
     window = draw(st.none() | st.sampled_from(WINDOWS) | st.sampled_from(WINDOWS)) if ordered else None
     calls = draw(st.lists(aggregate_calls(leaves, ordered=ordered), min_size=1, max_size=3))
@@ -427,7 +443,7 @@ def group_steps(
     errors = AS_A_WHOLE if final and last else NOWHERE
     if not calls:
         calls, by_call = [_call("int", "COUNT(*)")], [Expr("int", "COUNT(*)", "a0")]
-    having = draw(st.none() | st.none() | expressions("bool", 2, above, errors))
+    having = draw(st.none() | st.none() | conditions(above, errors))
     items = [*by_key, *bounds, *by_call]
     if last or not fails:
         items += [

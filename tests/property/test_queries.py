@@ -95,7 +95,9 @@ def theirs(connection: duckdb.DuckDBPyConnection, query: Query) -> Found | None:
     bad = connection.execute("SELECT id FROM failed").fetchall()
     groups = connection.execute("SELECT DISTINCT g FROM failed_groups").fetchall()
     values = [dict(zip(names, map(_comparable, row), strict=True)) for row in rows]
-    return Found(values, Counter({id_: 1 for (id_,) in bad}), len(groups))
+    ids = {id_ for (id_,) in bad}
+    below = sum(id_ < 0 for id_ in ids)  # result rows of a query below, bad for the one that reads them
+    return Found(values, Counter(id_ for id_ in ids if id_ >= 0), len(groups) + below)
 
 
 def _comparable(value: Any) -> Any:
