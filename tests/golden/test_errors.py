@@ -38,22 +38,14 @@ DYNAMIC = {
 }
 """Calls whose text is not written at the call, with the reason why none is looked for."""
 UNREACHED = {
-<<<<<<< HEAD
     "{} has no `merge`, which sessions need": "of users' own functions: tests/unit/test_udaf.py",
-    "cannot read the statement": "sqlglot's own complaint about a name that is none, met by fuzzing only",
-=======
->>>>>>> 0988728 (Keep braces as they were refused, and say what sqlglot cannot read)
     "the statement is nested too deeply": "tested by texts made for it",
     "the expression is too large": "tested by a text made for it",
     "more than 80 filters, projections and aggregations stand upon each other here": "tested by a text made for it",
     "cannot read the text": "the tokenizer refuses nothing but quotes and comments that are not closed",
-<<<<<<< HEAD
     "TRIM with COLLATE is not supported yet": "sqlglot reads COLLATE as a part of the operand",
     "a UNION has at most 255 queries": "tested by a text made for it",
-=======
     "there is no file `x.sql`": "of RUN SCRIPT in test files alone, and tested with them",
-    "DISTINCT ON is not supported yet": "sqlglot reads DISTINCT ON at the start of a SELECT only",
->>>>>>> 0988728 (Keep braces as they were refused, and say what sqlglot cannot read)
 }
 """Messages without a golden, with the reason."""
 
