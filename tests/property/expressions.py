@@ -123,8 +123,9 @@ def expressions(
 
     def of(operand_kind: str) -> Expr:
         below = errors if errors.inside else NOWHERE
-        operand = draw(expressions(operand_kind.removeprefix("varying "), depth - 1, leaves, below))
-        return _varying(operand, leaves) if operand_kind.startswith("varying ") else operand
+        form, _, plain = operand_kind.rpartition(" ")
+        operand = draw(expressions(plain, 0 if form == "leaf" else depth - 1, leaves, below))
+        return _varying(operand, leaves) if form == "varying" else operand
 
     functions = [function for function in FUNCTIONS if function.kind == kind]
     match draw(st.integers(0, 9)):
@@ -138,7 +139,7 @@ def expressions(
 
 
 _Of = Callable[[str], Expr]
-"""An operand of a kind; of `varying text`, for one that is no constant."""
+"""An operand of a kind; `varying text`: one that is no constant; `leaf decimal`: one that is not made of others."""
 
 
 def _varying(operand: Expr, leaves: Mapping[str, Sequence[Expr]]) -> Expr:
@@ -146,8 +147,9 @@ def _varying(operand: Expr, leaves: Mapping[str, Sequence[Expr]]) -> Expr:
     columns = [leaf for kind in KINDS for leaf in leaves[kind] if leaf not in CONSTANTS[kind]]
     if operand.kind != "text" or any(_reads(operand, column) for column in columns):
         return operand
-    text = "CASE WHEN {0} IS NULL THEN '1' ELSE 'x' END"
-    return _make("text", text, columns[0])
+    if not columns:
+        return _leaf("text", "CAST(NULL AS VARCHAR)")
+    return _make("text", "CASE WHEN {0} IS NULL THEN '1' ELSE 'x' END", columns[0])
 
 
 def _reads(expression: Expr, column: Expr) -> bool:
@@ -349,8 +351,7 @@ def _decimal(draw: st.DrawFn, of: _Of) -> Expr:
             other = draw(st.sampled_from(("decimal", "int")))
             return _make("decimal", f"({{0}} {operator} {{1}})", of("decimal"), of(other), fails=True)
         case 2:
-            factors = st.sampled_from([*LEAVES["decimal"], _leaf("int", "i")])
-            return _make("decimal", "({0} * {1})", draw(st.sampled_from(LEAVES["decimal"])), draw(factors), fails=True)
+            return _make("decimal", "({0} * {1})", of("leaf decimal"), of("leaf decimal"), fails=True)
         case 3:
             return _make("decimal", "(- {0})", of("decimal"))
         case 4:

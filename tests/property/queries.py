@@ -357,9 +357,11 @@ _EXACT = ("int", "decimal", "text", "date", "time")
 
 
 @st.composite
-def aggregate_calls(draw: st.DrawFn, leaves: Mapping[str, Sequence[Expr]], *, ordered: bool) -> Aggregate:
+def aggregate_calls(
+    draw: st.DrawFn, leaves: Mapping[str, Sequence[Expr]], errors: Errors, *, ordered: bool
+) -> Aggregate:
     """One aggregate function, perhaps DISTINCT, perhaps with FILTER."""
-    call = draw(_plain_calls(leaves, ordered=ordered))
+    call = draw(_plain_calls(leaves, errors, ordered=ordered))
     is_plain = call.operands != (_D,) and not call.sql.startswith(("FIRST", "LAST"))
     fails = any(operand.fallible for operand in call.operands)  # an error of rows that the FILTER leaves out
     if not is_plain or fails or not reads(_WITH_FILTER) or draw(st.integers(0, 3)) > 0:
@@ -373,9 +375,9 @@ _WITH_FILTER = "SELECT COUNT(*) FILTER (WHERE b) AS c FROM t;"
 
 
 @st.composite
-def _plain_calls(draw: st.DrawFn, leaves: Mapping[str, Sequence[Expr]], *, ordered: bool) -> Aggregate:
+def _plain_calls(draw: st.DrawFn, leaves: Mapping[str, Sequence[Expr]], errors: Errors, *, ordered: bool) -> Aggregate:
     def of(kind: str, depth: int = 2) -> Expr:
-        return draw(expressions(kind, depth, leaves, AS_A_WHOLE))
+        return draw(expressions(kind, depth, leaves, errors))
 
     def column(kind: str) -> Expr:
         return draw(st.sampled_from([leaf for leaf in leaves[kind] if leaf not in CONSTANTS[kind]] or CONSTANTS[kind]))
@@ -430,8 +432,9 @@ def group_steps(
             key = draw(st.sampled_from(columns)) if columns else _D
         if key != _D and key.sql not in {other.sql for other in keys}:
             keys.append(key)
+    below = AS_A_WHOLE if last else NOWHERE  # a call that the query around it does not use is not made
     window = draw(st.none() | st.sampled_from(WINDOWS) | st.sampled_from(WINDOWS)) if ordered else None
-    calls = draw(st.lists(aggregate_calls(leaves, ordered=ordered), min_size=1, max_size=3))
+    calls = draw(st.lists(aggregate_calls(leaves, below, ordered=ordered), min_size=1, max_size=3))
     calls = list({call.sql: call for call in calls if last or not call.fails}.values())
     by_key = [Expr(key.kind, key.sql, f"k{number}") for number, key in enumerate(keys)]
     bounds = [Expr("time", name, name) for name in ("window_start", "window_end")] if window else []
