@@ -12,9 +12,10 @@ from headrace.sql import lambdas, nesting, time_calls
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.aggregate_calls import bind_aggregate, check_plain, is_aggregate
-from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.errors import Span, did_you_mean, near_name, sql_error
 from headrace.sql.functions import headers, patterns, scalars
 from headrace.sql.functions.catalog import BUILT_IN, Functions
+from headrace.sql.limits import Extents
 from headrace.sql.operations import (
     arithmetic,
     call,
@@ -194,9 +195,15 @@ class ExpressionBinder:
         self._arrays = arrays
         self._variables = variables or {}
         self._plain = ExpressionBinder(scope) if grouping is not None else self
+        self._extents = Extents()
 
     def bind(self, node: s.Expression) -> e.Expr:
-        """The bound expression; SqlError at the place of whatever does not fit."""
+        """The bound expression; SqlError at the place of whatever does not fit, or is too large."""
+        bound = self._bind(node)
+        self._extents.check(bound, node.span)
+        return bound
+
+    def _bind(self, node: s.Expression) -> e.Expr:
         if isinstance(node, s.Name) and (variable := self._variable(node)) is not None:
             return variable
         if self._grouping is not None:
@@ -350,11 +357,8 @@ class ExpressionBinder:
         bound = together((operand, *items), node.span, "compare")
         literals = [item for item in bound[1:] if isinstance(item, e.Literal)]
         if len(literals) < len(items):
-            parts = [e.Comparison("=", bound[0], item) for item in bound[1:]]
-            result: e.Expr = parts[0]
-            for part in parts[1:]:
-                result = e.Logical("OR", result, part)
-            return result
+            parts: list[e.Expr] = [e.Comparison("=", bound[0], item) for item in bound[1:]]
+            return s.in_halves(parts, lambda left, right: e.Logical("OR", left, right))
         known = tuple(dict.fromkeys(item.value for item in literals if item.value is not None))
         return e.InValues(bound[0], known, any(item.value is None for item in literals))
 
@@ -381,12 +385,13 @@ class ExpressionBinder:
         return escape.value
 
     def _bind_case(self, node: s.Case) -> e.Expr:
+        subject = self.bind(node.subject) if node.subject is not None else None
         conditions: list[e.Expr] = []
         for when, _ in node.branches:
-            if node.subject is None:
+            if subject is None:
                 conditions.append(self.bind_predicate(when))
             else:
-                conditions.append(self._compare("=", self.bind(node.subject), self.bind(when), when.span))
+                conditions.append(self._compare("=", subject, self.bind(when), when.span))
         results = [self.bind(then) for _, then in node.branches]
         default = self.bind(node.default) if node.default is not None else e.Literal(None, t.NULL)
         *bound, otherwise = together((*results, default), node.span, "mix")
@@ -419,7 +424,8 @@ class ExpressionBinder:
         if function is None and node.name not in scalars.REWRITTEN:
             known = (*self._scope.functions.names(), *lambdas.FORMS, *time_calls.NAMES, *headers.BY_NAME)
             near = near_name(node.name, known)
-            raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, near)
+            hint = f"did you mean `{near}`?" if near else None
+            raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, hint)
         operands = [self.bind(argument) for argument in node.arguments]
         if function is None:
             return rewritten(node, operands)
@@ -485,11 +491,6 @@ def names_window(name: s.Name, scope: Scope) -> bool:
             hint = f"`{scope.qualifiers[0]}.{name.column.text}` is the column"
         raise sql_error(f"`{name.column.text}` is a column and also the window's", name.span, hint)
     return True
-
-
-def near_name(name: str, known: Iterable[str]) -> str | None:
-    hint = did_you_mean(name, known)
-    return hint if hint and hint.startswith("did") else None
 
 
 def walk(node: s.Expression) -> Iterable[s.Expression]:

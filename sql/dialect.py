@@ -18,7 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer
 
 from headrace.sql import intervals, over_clauses, syntax, tree, types
-from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
+from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, near_name, sql_error
 from headrace.sql.record_parts import LISTED_HEADERS, METADATA, Part, RecordPart
 from headrace.sql.tree import EMIT_ARG, GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, OVER_ARG, PARTITION_BY_ARG
 
@@ -50,6 +50,9 @@ _EMIT_WORDS = {
     "EMIT FINAL": syntax.Emit.FINAL,
     "EMIT ON WINDOW CLOSE": syntax.Emit.FINAL,
 }
+
+_CLAUSES = ("FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "EMIT", "PARTITION", "ORDER", "LIMIT", "UNION", "SELECT")
+_STATEMENTS = ("CREATE", "INSERT", "SELECT", "SET", "EXPLAIN", "WITH")
 
 N = TypeVar("N", bound=exp.Expr | None)
 T = TypeVar("T")
@@ -95,6 +98,8 @@ def _reworded(message: str) -> str:
     if message.startswith("Required keyword"):
         return "expected an expression"
     text = message.partition(" but got ")[0].rstrip(".").removesuffix(" ()")
+    if text in ("Expecting )", "Expecting ]", "Expecting ("):
+        return f"expected `{text[-1]}`"
     for word in ("Expecting ", "Expected "):
         text = f"expected {text.removeprefix(word)}" if text.startswith(word) else text
     return text
@@ -139,8 +144,22 @@ class HeadraceParser(Parser):
     def raise_error(self, message: str, token: Token = SENTINEL_NONE) -> None:
         """A mistake at its token; sqlglot may still find that the text can be read in another way."""
         token = token or self._curr or self._prev
-        found = f", found `{token.text}`" if token is self._curr and token else ""
-        raise MistakeError(Problem(f"{_reworded(message)}{found}", token_span(token) if token else None))
+        text = _reworded(message)
+        hint = self._misspelled() if text == "expected the end of the statement" else None
+        if token is self._curr and token:
+            text += f", found `{token.text}`"
+        elif not self._curr and text.startswith("expected"):
+            text += ", found the end of the statement"
+        raise MistakeError(Problem(text, token_span(token) if token else None, hint))
+
+    def _misspelled(self) -> str | None:
+        """A hint where what was read as a name before the mistake looks like the beginning of a clause."""
+        for token in (self._prev, self._curr):
+            if token and token.token_type is TokenType.VAR and token.text.upper() not in _CLAUSES:
+                near = near_name(token.text, _CLAUSES)
+                if near is not None:
+                    return f"did you mean `{near}` where `{token.text}` stands?"
+        return None
 
     def _parse_csv(self, parse_method: Callable[[], T | None], sep: TokenType = TokenType.COMMA) -> list[T]:
         """A list, with something behind each of its commas (sqlglot lets them stand alone)."""
@@ -180,10 +199,13 @@ class HeadraceParser(Parser):
         elif self._curr.token_type in (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN):
             statement = syntax.Query(self._parse_query(), self._span_from(first))
         else:
+            near = near_name(first.text, _STATEMENTS)
             raise sql_error(
                 f"a statement cannot start with `{first.text}`",
                 token_span(first),
-                "Headrace reads CREATE, INSERT INTO, SELECT, SET, DROP, EXPLAIN, SHOW and DESCRIBE",
+                f"did you mean `{near}`?"
+                if near
+                else "Headrace reads CREATE, INSERT INTO, SELECT, SET, DROP, EXPLAIN, SHOW and DESCRIBE",
             )
         if self._curr:
             self.raise_error("expected the end of the statement")
@@ -214,10 +236,11 @@ class HeadraceParser(Parser):
                     token_span(self._curr),
                     "decorate one with @headrace.udf or @headrace.udaf, and give its module: --udf, or App(udfs=…)",
                 )
+            near = near_name(self._curr.text, ("STREAM", "TABLE", "VIEW", "MATERIALIZED"))
             raise sql_error(
                 f"CREATE {self._curr.text.upper()} is not supported yet",
                 token_span(self._curr),
-                "CREATE STREAM, CREATE TABLE and CREATE VIEW are",
+                f"did you mean `{near}`?" if near else "CREATE STREAM, CREATE TABLE and CREATE VIEW are",
             )
         existing = self._parse_if_not_exists(existing)
         name = self._identifier("a name")
@@ -306,8 +329,9 @@ class HeadraceParser(Parser):
         data_type = self._parse_types(check_func=False, schema=True, allow_identifiers=False)
         if not isinstance(data_type, exp.DataType):
             word = type_token.text if type_token else ""
+            found = f"`{word}`" if type_token else "the end of the statement"
             raise sql_error(
-                f"expected a type for column `{name.text}`, found `{word}`",
+                f"expected a type for column `{name.text}`, found {found}",
                 token_span(type_token or first),
                 did_you_mean(word, tree.TYPE_NAMES),
             )
@@ -568,9 +592,11 @@ class HeadraceParser(Parser):
         if words == "EMIT" and self._match_text_seq("EVERY"):
             every_ms = self._parse_duration_ms()
         elif words not in _EMIT_WORDS:
+            near = near_name(self._curr.text if self._curr else "", ("CHANGES", "FINAL", "EVERY"))
             raise sql_error(
                 "expected CHANGES, FINAL, ON WINDOW CLOSE or EVERY and a duration after EMIT",
                 token_span(self._curr or token),
+                f"did you mean `{near}`?" if near else None,
             )
         emit = _EMIT_WORDS.get(words, syntax.Emit.CHANGES)
         return tree.holder(syntax.EmitClause(emit, every_ms, self._span_from(token)))
@@ -679,6 +705,13 @@ class HeadraceParser(Parser):
         first = self._curr
         node = super()._parse_bracket(this)
         return node if node is this else _placed(node, first)
+
+    def _parse_types(self, *arguments: Any, **options: Any) -> exp.Expr | None:
+        first = self._curr
+        parsed = super()._parse_types(*arguments, **options)
+        if isinstance(parsed, exp.DataType) and first:
+            parsed.meta.update(start=first.start, end=self._prev.end)
+        return parsed
 
     def _parse_join(self, *arguments: Any, **options: Any) -> exp.Join | None:
         first = self._curr
@@ -812,6 +845,9 @@ class HeadraceParser(Parser):
             self.raise_error("expected a duration such as INTERVAL '1' MINUTE, 1 MINUTE or 1m")
         self._advance()
         units = self._parse_units()
+        if not units and amount.token_type is TokenType.NUMBER and self._curr.token_type is TokenType.VAR:
+            units = (self._curr.text,)  # refused, for it is no unit
+            self._advance()
         span = self._span_from(first)
         return sign * tree.duration(amount.text.strip(), units, span)
 
@@ -824,7 +860,7 @@ class HeadraceParser(Parser):
 
     def _expected(self, what: str) -> SqlError:
         token = self._curr or self._prev
-        found = f", found `{token.text}`" if self._curr else ""
+        found = f", found `{token.text}`" if self._curr else ", found the end of the statement"
         return sql_error(f"expected {what}{found}", token_span(token) if token else None)
 
     def _expect(self, token_type: TokenType, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from zoneinfo import available_timezones
@@ -58,12 +59,42 @@ def render_problem(problem: Problem, text: str, file: str) -> str:
     start = min(problem.span.start, len(text))
     line_start = text.rfind("\n", 0, start) + 1
     line_end = text.find("\n", start)
-    line = text[line_start : line_end if line_end >= 0 else len(text)]
+    line = text[line_start : line_end if line_end >= 0 else len(text)].removesuffix("\r")
     number = text.count("\n", 0, start) + 1
-    column = start - line_start + 1
-    width = max(1, min(problem.span.end, line_start + len(line)) - start)
-    shown = line.replace("\t", " ")
-    return f"{file}:{number}:{column}: error: {problem.message}\n  {shown}\n  {' ' * (column - 1)}{'^' * width}{hint}"
+    before = line[: start - line_start]
+    marked = line[len(before) : problem.span.end - line_start]
+    caret = " " * _width(before) + "^" * max(1, _width(marked))
+    where = f"{file}:{number}:{start - line_start + 1}"
+    return f"{where}: error: {printable(problem.message)}\n  {printable(line)}\n  {caret}{printable(hint)}"
+
+
+_ZERO_WIDTH = ("Mn", "Me", "Cf")
+"""Categories of characters that stand on the one before them."""
+
+
+_SHOWN = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
+
+
+def printable(text: str) -> str:
+    """A text as a terminal can show it: a space for each control character, a mark for each half of a character."""
+    return "".join(
+        _SHOWN.get(unicodedata.category(character), character) if character != "\n" else character for character in text
+    )
+
+
+def _width(text: str) -> int:
+    """The columns of a terminal that a text takes: two for wide characters, none for combining ones."""
+    return sum(
+        0 if unicodedata.category(character) in _ZERO_WIDTH else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )
+
+
+def near_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is written most alike; None where none is nearly so."""
+    folded = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
 
 
 def did_you_mean_zone(name: str) -> str:
@@ -75,10 +106,9 @@ def did_you_mean_zone(name: str) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest known name, or lists what exists."""
     names = list(dict.fromkeys(known))
-    folded = {candidate.lower(): candidate for candidate in names}
-    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{folded[near[0]]}`?"
+    near = near_name(name, names)
+    if near is not None:
+        return f"did you mean `{near}`?"
     if names:
         return f"known: {', '.join(names)}"
     return None

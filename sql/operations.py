@@ -153,8 +153,13 @@ def _concatenation(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.
         return e.Call("CONCAT", bytes_, (left, right), t.BYTES)
     if t.Kind.VARCHAR not in (left.type.kind, right.type.kind):
         raise sql_error(f"`{operator}` joins VARCHAR, found {left.type} and {right.type}", span)
-    operands = tuple(coerce(operand, t.VARCHAR, span) for operand in (left, right))
-    return e.Call("CONCAT", texts, operands, t.VARCHAR)
+    operands: list[e.Expr] = []
+    for operand in (left, right):  # a chain is one call
+        if isinstance(operand, e.Call) and operand.signature is texts:
+            operands += operand.operands
+        else:
+            operands.append(coerce(operand, t.VARCHAR, span))
+    return e.Call("CONCAT", texts, tuple(operands), t.VARCHAR)
 
 
 def _time_arithmetic(operator: str, left: e.Expr, right: e.Expr, span: Span) -> e.Expr:

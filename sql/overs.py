@@ -9,8 +9,8 @@ from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.aggregate_calls import check_plain, is_aggregate
-from headrace.sql.binding import ExpressionBinder, Scope, near_name, walk
-from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.binding import ExpressionBinder, Scope, walk
+from headrace.sql.errors import Span, did_you_mean, near_name, sql_error
 from headrace.sql.event_times import is_windowed, time_columns
 from headrace.sql.functions import windows
 from headrace.sql.operations import together
@@ -192,7 +192,8 @@ class OverBinder:
             )
         if aggregate is None:
             near = near_name(call.name, (*windows.BY_NAME, *self._scope.functions.aggregates))
-            raise sql_error(f"{call.name} cannot stand before OVER", call.span, near)
+            hint = f"did you mean `{near}`?" if near else None
+            raise sql_error(f"{call.name} cannot stand before OVER", call.span, hint)
         bound = self._plain.bind_aggregate(call).over(lambda expr: self._column(expr, "operand"))
         return e.OverCall(bound.function.name, bound, None, 0, None, _frame(clause), bound.type, bound.nullable)
 

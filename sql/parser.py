@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from sqlglot.errors import ErrorLevel, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
+from headrace.sql import limits
 from headrace.sql.dialect import Headrace, HeadraceParser, MistakeError
 from headrace.sql.errors import Problem, Span, SqlError, sql_error
 from headrace.sql.syntax import CreateRelation, FunctionCall, Query, Select, Statement
@@ -55,18 +57,32 @@ def is_callable_name(name: str) -> bool:
 def _tokenize(text: str) -> list[Token]:
     try:
         tokens = Headrace().tokenize(text)
-    except TokenError as error:
-        raise sql_error(f"cannot read the text: {error}", _unclosed(text)) from None
+    except TokenError:
+        raise _unclosed(text) from None
     for token, following in pairwise(tokens):
         if token.token_type is TokenType.WINDOW and following.token_type not in (TokenType.VAR, TokenType.ROWS):
             token.token_type = TokenType.VAR  # a column called window; the clause goes on with the kind of window
     return tokens
 
 
-def _unclosed(text: str) -> Span | None:
-    """The place of the last quote, where reading most likely went wrong."""
-    place = max(text.rfind("'"), text.rfind('"'))
-    return Span(place, place + 1) if place >= 0 else None
+_CLOSED = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|[^'\"`]", re.DOTALL)
+"""A comment, something in quotes, or a character outside of both."""
+
+
+def _unclosed(text: str) -> SqlError:
+    """What opens and is never closed, at its place."""
+    place = 0
+    while (match := _CLOSED.match(text, place)) is not None:
+        if match[0] == "/" and text.startswith("/*", place):
+            return sql_error("the comment is not closed", Span(place, place + 2), "a comment ends with */")
+        place = match.end()
+    if place == len(text):
+        return sql_error("cannot read the text")
+    quote = text[place]
+    what = "text" if quote == "'" else "name"
+    return sql_error(
+        f"the {what} in quotes is not closed", Span(place, place + 1), f"a quote inside of it is {quote * 2}"
+    )
 
 
 def _split(tokens: list[Token]) -> list[list[Token]]:
@@ -80,6 +96,7 @@ def _split(tokens: list[Token]) -> list[list[Token]]:
 
 
 def _parse_one(tokens: list[Token], text: str) -> Statement:
+    limits.check_tokens(tokens)
     parser = HeadraceParser(dialect=Headrace, error_level=ErrorLevel.IMMEDIATE)
     whole = Span(tokens[0].start, tokens[-1].end + 1)
     try:
@@ -88,10 +105,11 @@ def _parse_one(tokens: list[Token], text: str) -> Statement:
         raise SqlError((mistake.problem,)) from None
     except SqlglotError as error:
         raise sql_error(str(error).splitlines()[0], whole) from None
-    except ValueError:  # what sqlglot raises where a name that it needs is none
+    except (ValueError, AttributeError, TypeError):  # what sqlglot raises where a part that it needs is not there
         raise sql_error("cannot read the statement", whole) from None
     except RecursionError:
-        raise sql_error("the statement is nested too deeply", whole) from None
+        raise limits.too_deep(whole) from None
     if len(parsed) != 1:  # sqlglot leaves out what only stands inside of a block of statements
         raise sql_error(f"a statement cannot start with `{tokens[0].text}`", whole)
+    limits.check_depth(parsed[0], whole)
     return parsed[0]  # type: ignore[return-value]

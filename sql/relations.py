@@ -11,6 +11,7 @@ from headrace.sql import syntax as s
 from headrace.sql.binding import Scope
 from headrace.sql.errors import did_you_mean, sql_error
 from headrace.sql.functions.catalog import Functions
+from headrace.sql.limits import check_steps
 from headrace.sql.pseudo_columns import with_pseudo_columns
 from headrace.sql.selects import bind_select, distinct
 from headrace.sql.unions import united
@@ -145,7 +146,9 @@ class Relations:
             node, pseudo = with_pseudo_columns(select, node)
         called_by = () if called is None else (called,)
         scope = Scope(rows.node.columns, called_by, rows.quoted, pseudo=pseudo, functions=self._functions)
-        return Rows(*bind_select(select, node, scope, settings, rows.quoted))
+        node, quoted = bind_select(select, node, scope, settings, rows.quoted)
+        check_steps(node, select.source.span)
+        return Rows(node, quoted)
 
     def _names_source(self, reference: s.TableReference, commons: Commons) -> bool:
         """Whether FROM has the name of a source itself, not of a query that gives all of its rows."""

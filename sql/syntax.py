@@ -5,12 +5,24 @@ Nothing here is resolved: names are names, types are spelled as declared. The bi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from headrace.sql.errors import Span
 from headrace.sql.record_parts import RecordPart
 from headrace.sql.types import Type
+
+T = TypeVar("T")
+
+
+def in_halves(parts: Sequence[T], join: Callable[[T, T], T]) -> T:
+    """Parts joined two by two, in their order: as deep as the logarithm of their number."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = (len(parts) + 1) // 2
+    return join(in_halves(parts[:middle], join), in_halves(parts[middle:], join))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ NAMED_WINDOWS_ARG = "headrace_named_windows"
 OVER_ARG = "headrace_over"
 PARTITION_BY_ARG = "headrace_partition_by"
 _HELD = "held"
+_SPAN = "headrace_span"
 
 
 def holder(value: object) -> exp.Expr:
@@ -37,14 +38,16 @@ def held(node: exp.Expr) -> Any:
 
 def span_of(node: exp.Expr, otherwise: Span) -> Span:
     """The place of a node: from its first to its last token that has one."""
-    starts: list[int] = []
-    ends: list[int] = []
-    for part in node.walk():
-        meta = part.meta
-        if "start" in meta and "end" in meta:
-            starts.append(meta["start"])
-            ends.append(meta["end"] + 1)
-    return Span(min(starts), max(ends)) if starts else otherwise
+    if _SPAN not in node.meta:
+        for part in reversed(list(node.walk())):  # parts before what is made of them, each of them once
+            meta = part.meta
+            spans = [found for child in part.iter_expressions() if (found := child.meta[_SPAN]) is not None]
+            if "start" in meta and "end" in meta:
+                spans.append(Span(meta["start"], meta["end"] + 1))
+            found = Span(min(span.start for span in spans), max(span.end for span in spans)) if spans else None
+            meta[_SPAN] = found
+    placed: Span | None = node.meta[_SPAN]
+    return otherwise if placed is None else placed
 
 
 def duration_ms(text: str, unit: str, span: Span) -> int:
@@ -220,8 +223,6 @@ _BINARY: dict[type[exp.Expr], str] = {
     exp.LTE: "<=",
     exp.GT: ">",
     exp.GTE: ">=",
-    exp.And: "AND",
-    exp.Or: "OR",
     exp.DPipe: "||",
 }
 _REFUSED: dict[type[exp.Expr], str] = {
@@ -256,6 +257,8 @@ def convert_expression(node: exp.Expr | None, around: Span) -> syntax.Expression
         expression: syntax.Expression = held(node)
         return expression
     span = span_of(node, around)
+    if isinstance(node, (exp.And, exp.Or)):
+        return _logical(node, span)
     operator = _BINARY.get(type(node))
     if operator is not None:
         left = convert_expression(node.args["this"], span)
@@ -267,6 +270,24 @@ def convert_expression(node: exp.Expr | None, around: Span) -> syntax.Expression
     if what is None and isinstance(node, exp.Func):
         what = node.sql_name()
     return refuse(what or type(node).__name__.upper(), span)
+
+
+def _logical(node: exp.And | exp.Or, span: Span) -> syntax.Expression:
+    """A chain of ANDs or ORs, in halves: so it is no deeper for being long, and read from left to right as before."""
+    parts: list[syntax.Expression] = []
+    waiting: list[exp.Expr] = [node]
+    while waiting:
+        part = waiting.pop()
+        if type(part) is type(node):
+            waiting += [part.args["expression"], part.args["this"]]
+        else:
+            parts.append(convert_expression(part, span))
+    operator = "AND" if isinstance(node, exp.And) else "OR"
+    return syntax.in_halves(parts, lambda left, right: _binary(operator, left, right))
+
+
+def _binary(operator: str, left: syntax.Expression, right: syntax.Expression) -> syntax.Expression:
+    return syntax.Binary(operator, left, right, Span(left.span.start, right.span.end))
 
 
 def _identifier(node: exp.Expr, around: Span) -> syntax.Identifier:
@@ -347,7 +368,9 @@ def _is(node: exp.Expr, span: Span) -> syntax.Expression:
         return syntax.IsNull(operand, span)
     if isinstance(right, exp.Boolean):
         return syntax.IsTruth(operand, bool(right.this), span)
-    return refuse("IS with this operand", span)
+    raise sql_error(
+        "IS takes NULL, TRUE, FALSE or DISTINCT FROM", span_of(right, span), "`=` compares with any other value"
+    )
 
 
 def _is_distinct(node: exp.Expr, span: Span) -> syntax.Expression:
@@ -417,7 +440,7 @@ def _cast(node: exp.Expr, span: Span) -> syntax.Expression:
             return refuse(f"CAST with {argument.upper()}", span)
     if _is_interval(node.args["to"]):
         return _cast_interval(node, span)
-    type_, unsigned = convert_type(node.args["to"], span)
+    type_, unsigned = convert_type(node.args["to"], span_of(node.args["to"], span))
     if unsigned:
         return refuse("CAST to an UNSIGNED type", span)
     return syntax.Cast(convert_expression(node.this, span), type_, isinstance(node, exp.TryCast), span)

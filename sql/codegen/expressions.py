@@ -275,11 +275,11 @@ class ExpressionWriter:
             if not operand.nullable:
                 code = value
             elif value.isidentifier():
-                code = f"({value} if {value} is not None else {code})"
+                code = f"{value} if {value} is not None else {code}"
             else:
                 name = self._temporary()
-                code = f"({name} if ({name} := {value}) is not None else {code})"
-        return code
+                code = f"{name} if ({name} := {value}) is not None else {code}"
+        return f"({code})"
 
     def _cast(self, expression: e.Cast) -> str:
         if is_nested_cast(expression.operand.type, expression.type):

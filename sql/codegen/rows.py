@@ -22,6 +22,9 @@ from headrace.sql.runtime.execution import QueryErrors
 from headrace.sql.types import Kind, Type
 from headrace.sql.windows import Cumulating, Daily, Hopping, Session, Several, Tumbling, step_of
 
+_MOST_BLOCKS = 12
+"""Behind so many blocks a function of its own begins: Python nests 20 in one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -88,6 +91,15 @@ class RowWriter:
         if not may_fail(operator):
             self.operator(function, operator, row)
             return
+        if function.blocks > _MOST_BLOCKS:
+            name = safe_name("deeper", function.taken)
+            with function.block(f"def {name}():"):
+                self._tried(function, operator, row)
+            function.line(f"{name}()")
+            return
+        self._tried(function, operator, row)
+
+    def _tried(self, function: FunctionWriter, operator: ph.Operator, row: Row) -> None:
         query = self.query(first_query(operator))
         with function.block("try:"):
             self.operator(function, operator, row)

@@ -63,6 +63,8 @@ class FunctionWriter:
         self._body: list[str] = []
         self._finish: dict[str, None] = {}
         self._depth = 1
+        self.blocks = 0
+        """How many blocks are open in the function that is being written."""
 
     def setup(self, line: str) -> None:
         """A line before the body; the same line again is written once."""
@@ -84,11 +86,14 @@ class FunctionWriter:
         """An indented block."""
         self.line(opening)
         self._depth += 1
+        outer = self.blocks
+        self.blocks = 0 if opening.startswith("def ") else outer + 1
         length = len(self._body)
         yield
         if len(self._body) == length or all(text.lstrip().startswith("#") for text in self._body[length:]):
             self.line("pass")
         self._depth -= 1
+        self.blocks = outer
 
     def text(self) -> str:
         lines = [f"def {self._signature}:", f'    """{self._doc}"""']

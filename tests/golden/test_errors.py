@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from tests.golden.goldens import ROOT, CheckGolden, files
 
-from headrace import App, SqlError, sql
+from headrace import App, SqlError, app, sql
 from headrace.sql import tree
 
 FILES = files("errors", "*.sql")
-SOURCES = sorted(path for folder in sql.__path__ for path in Path(folder).glob("*.py"))
+SOURCES = sorted(path for folder in (*sql.__path__, *app.__path__) for path in Path(folder).rglob("*.py"))
 MESSAGES = {
     "sql_error": "{}",
     "Problem": "{}",
@@ -32,16 +32,20 @@ DYNAMIC = {
     "str(error)": "the text of a RecordError: its own goldens are those of the records",
     "str(error).splitlines()[0]": "a mistake that sqlglot finds without calling raise_error",
     "message": "sql_error itself",
+    "text": "raise_error itself",
     "what": "refuse and _expected themselves",
     "what or type(node).__name__.upper()": "names of nodes: the tables of tree.py, tested below",
 }
 """Calls whose text is not written at the call, with the reason why none is looked for."""
 UNREACHED = {
     "{} has no `merge`, which sessions need": "of users' own functions: tests/unit/test_udaf.py",
-    "cannot read the statement": "sqlglot's own complaint about a name that is none, met by fuzzing only",
-    "the statement is nested too deeply": "tested by a text made for it",
+    "the statement is nested too deeply": "tested by texts made for it",
+    "the expression is too large": "tested by a text made for it",
+    "more than 80 filters, projections and aggregations stand upon each other here": "tested by a text made for it",
+    "cannot read the text": "the tokenizer refuses nothing but quotes and comments that are not closed",
     "TRIM with COLLATE is not supported yet": "sqlglot reads COLLATE as a part of the operand",
     "a UNION has at most 255 queries": "tested by a text made for it",
+    "there is no file `x.sql`": "of RUN SCRIPT in test files alone, and tested with them",
 }
 """Messages without a golden, with the reason."""
 
@@ -119,9 +123,64 @@ def test_every_refused_construct_has_a_golden(name: str) -> None:
     assert f"{name} is not supported yet" in _messages()
 
 
-def test_deep_nesting_is_an_error_and_no_crash() -> None:
-    with pytest.raises(SqlError, match="the statement is nested too deeply"):
-        App(f"SELECT {'(' * 20_000}1{')' * 20_000} FROM t;")
+def _nested(times: int, before: str, core: str, after: str) -> str:
+    return f"SELECT {before * times}{core}{after * times} AS a FROM t;"
+
+
+TOO_MUCH = {
+    "parentheses": (_nested(20_000, "(", "1", ")"), "the statement is nested too deeply"),
+    "parentheses that never close": (_nested(33, "(", "n", ""), "the statement is nested too deeply"),
+    "calls": (_nested(33, "ABS(", "n", ")"), "the statement is nested too deeply"),
+    "CASE": (_nested(33, "CASE WHEN b THEN 1 ELSE ", "n", " END"), "the statement is nested too deeply"),
+    "signs": (_nested(500, "- ", "n", ""), "the statement is nested too deeply"),
+    "NOT": (_nested(5_000, "NOT ", "b", ""), "the statement is nested too deeply"),
+    "queries": (f"SELECT * FROM {'(SELECT * FROM ' * 33}t{')' * 33};", "the statement is nested too deeply"),
+    "a sum": (f"SELECT {' + '.join('n' * 151)} AS a FROM t;", "the statement is nested too deeply"),
+    "a long sum": (f"SELECT {' + '.join('n' * 3_000)} AS a FROM t;", "the statement is nested too deeply"),
+    "casts": (_nested(151, "", "n", "::VARCHAR::BIGINT"), "the statement is nested too deeply"),
+    "casts in code": (_nested(32, "", "n", "::VARCHAR::BIGINT"), "the statement is nested too deeply"),
+    "doubled": (_nested(9, "(", "n", " BETWEEN 1 AND 2)::INT"), "the expression is too large"),
+    "views": (
+        "CREATE VIEW v0 AS SELECT n FROM t;"
+        + "".join(f"CREATE VIEW v{n} AS SELECT n + 1 AS n FROM v{n - 1};" for n in range(1, 82)),
+        "more than 80 filters, projections and aggregations stand upon each other here",
+    ),
+}
+"""Texts that Python could not read, or not in sensible time, and what is said of them."""
+
+LONG = {
+    "OR": f"SELECT n FROM t WHERE {' OR '.join(f'n = {n}' for n in range(1_000))};",
+    "AND": f"SELECT {' AND '.join('b' * 1_000)} AS a FROM t;",
+    "IN": f"SELECT n IN ({', '.join('n' * 300)}, 7) AS a FROM t;",
+    "||": f"SELECT {' || '.join('s' * 100)} AS a FROM t;",
+    "+": f"SELECT {' + '.join('n' * 50)} AS a, {' + '.join('d' * 50)} AS b FROM t;",
+    "CASE": f"SELECT CASE n {' '.join(f'WHEN {n} THEN {n}' for n in range(500))} END AS a FROM t;",
+    "COALESCE": f"SELECT COALESCE({', '.join('n' * 150)}) AS a FROM t;",
+    "columns": f"SELECT {', '.join(f'n + {n} AS c{n}' for n in range(300))} FROM t;",
+    "calls": _nested(30, "ABS(", "n", ")"),
+    "streams": "".join(
+        f"CREATE STREAM s{n} AS SELECT n + 1 AS n FROM {f's{n - 1}' if n else 't'} WHERE n > 0;" for n in range(40)
+    ),
+}
+"""Texts that are long, as programs write them."""
+_SOURCE = "CREATE STREAM t (n BIGINT, d DECIMAL(10, 2), s VARCHAR, b BOOLEAN);"
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+def test_too_much_of_anything_is_an_error_and_no_crash(what: str) -> None:
+    text, message = TOO_MUCH[what]
+    with pytest.raises(SqlError) as caught:
+        App(_SOURCE + text)
+    assert message in {problem.message for problem in caught.value.problems}
+    assert all(problem.span is not None for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_what_is_long_is_read(what: str) -> None:
+    for mode in ("single", "partitioned"):
+        result = App(_SOURCE + LONG[what]).local(inputs={"t": [{"n": 7, "d": 1, "s": "a", "b": True}]}, mode=mode)
+        assert result.records
+        assert not result.dead_letters
 
 
 def test_union_of_too_many_queries_is_refused() -> None:

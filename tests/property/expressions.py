@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
+
+from headrace.sql.functions import scalars
 
 COLUMNS = ("i", "n", "x", "d", "s", "b", "day", "ts")
 DECLARED = (
@@ -62,7 +64,7 @@ def _leaf(kind: str, sql: str, duckdb: str = "") -> Expr:
 
 
 _WIDE = _leaf("decimal", "d", "CAST(d AS DECIMAL(24, 2))")  # DuckDB's products of narrow ones overflow early
-_LEAVES: dict[str, list[Expr]] = {
+LEAVES: dict[str, list[Expr]] = {
     "bool": [_leaf("bool", text) for text in ("b", "TRUE", "FALSE")],
     "int": [_leaf("int", text) for text in ("i", "n", "0", "1", "3", "-2", "1000000")],
     "double": [_leaf("double", text) for text in ("x", "0.5e0", "-2e0", "3e0")],
@@ -71,6 +73,7 @@ _LEAVES: dict[str, list[Expr]] = {
     "date": [_leaf("date", "day"), _leaf("date", "CAST('2000-02-29' AS DATE)")],
     "time": [_leaf("time", "ts"), _leaf("time", "CAST('2013-01-05 17:30:00' AS TIMESTAMP)")],
 }
+CONSTANTS = {kind: [leaf for leaf in leaves if leaf.sql not in COLUMNS] for kind, leaves in LEAVES.items()}
 _NULLS = {
     "bool": "BOOLEAN",
     "int": "BIGINT",
@@ -80,7 +83,7 @@ _NULLS = {
     "date": "DATE",
     "time": "TIMESTAMP",
 }
-KINDS = tuple(_LEAVES)
+KINDS = tuple(LEAVES)
 _NUMBERS = ("int", "double", "decimal")
 _COMPARED = (
     *(("int", "int"), ("double", "double"), ("decimal", "decimal"), ("text", "text"), ("date", "date")),
@@ -88,29 +91,136 @@ _COMPARED = (
 )
 
 
+@dataclass(frozen=True)
+class Errors:
+    """Where an expression may meet one: `inside` of it, or not; as a `whole`, or not."""
+
+    inside: bool
+    whole: bool
+
+
+ANYWHERE, AS_A_WHOLE, NOWHERE = Errors(True, True), Errors(False, True), Errors(False, False)
+"""As a whole: all operands always have values, so that it is the same for which rows two engines meet the error."""
+
+
 @st.composite
-def expressions(draw: st.DrawFn, kind: str, depth: int = 3) -> Expr:
+def expressions(
+    draw: st.DrawFn,
+    kind: str,
+    depth: int = 3,
+    leaves: Mapping[str, Sequence[Expr]] = LEAVES,
+    errors: Errors = ANYWHERE,
+) -> Expr:
     """An expression of a kind, at most so deep."""
+
+    def leaf() -> Expr:
+        return draw(st.sampled_from(leaves[kind]))
+
     if depth == 0 or draw(st.integers(0, 5)) == 0:
         if draw(st.integers(0, 9)) == 0:
             return _leaf(kind, f"CAST(NULL AS {_NULLS[kind]})")
-        return draw(st.sampled_from(_LEAVES[kind]))
+        return leaf()
 
     def of(operand_kind: str) -> Expr:
-        return draw(expressions(operand_kind, depth - 1))
+        below = errors if errors.inside else NOWHERE
+        form, _, plain = operand_kind.rpartition(" ")
+        operand = draw(expressions(plain, 0 if form == "leaf" else depth - 1, leaves, below))
+        return _varying(operand, leaves) if form == "varying" else operand
 
-    if draw(st.integers(0, 4)) == 0:
-        return _any_kind(draw, kind, of)
-    return _BUILDERS[kind](draw, of)
+    functions = [function for function in FUNCTIONS if function.kind == kind]
+    match draw(st.integers(0, 9)):
+        case 0 | 1:
+            made = _any_kind(draw, kind, of)
+        case 2 | 3 | 4 if functions:
+            made = draw(st.sampled_from(functions)).call(draw, of)
+        case _:
+            made = _BUILDERS[kind](draw, of)
+    return made if errors.whole or not made.fallible else leaf()
 
 
 _Of = Callable[[str], Expr]
+"""An operand of a kind; `varying text`: one that is no constant; `leaf decimal`: one that is not made of others."""
 
 
-def _varying(operand: Expr) -> Expr:
+def _varying(operand: Expr, leaves: Mapping[str, Sequence[Expr]]) -> Expr:
     """Not a text constant: a CAST that cannot be done of one is an error of the query."""
-    constant = operand.sql.startswith("'") or not re.search(rf"\b({'|'.join(COLUMNS)})\b", operand.sql)
-    return _leaf("text", "s") if constant and operand.kind == "text" else operand
+    columns = [leaf for kind in KINDS for leaf in leaves[kind] if leaf not in CONSTANTS[kind]]
+    if operand.kind != "text" or any(_reads(operand, column) for column in columns):
+        return operand
+    if not columns:
+        return _leaf("text", "CAST(NULL AS VARCHAR)")
+    return _make("text", "CASE WHEN {0} IS NULL THEN '1' ELSE 'x' END", columns[0])
+
+
+def _reads(expression: Expr, column: Expr) -> bool:
+    code = re.sub(r"'[^']*'", "''", expression.sql)
+    return re.search(rf"(?<!\w){re.escape(column.sql)}(?!\w)", code) is not None
+
+
+@dataclass(frozen=True)
+class Function:
+    """A scalar function of the registry, and how DuckDB spells it; operands by kind, or constants to choose from."""
+
+    kind: str
+    sql: str
+    operands: tuple[str | tuple[str, ...], ...]
+    duckdb: str = ""
+    fails: bool = False
+
+    def call(self, draw: st.DrawFn, of: _Of) -> Expr:
+        operands = [
+            of(operand) if isinstance(operand, str) else _leaf("constant", draw(st.sampled_from(operand)))
+            for operand in self.operands
+        ]
+        return _make(self.kind, self.sql, *operands, duckdb=self.duckdb, fails=self.fails)
+
+
+_COUNTS = ("0", "1", "2", "5", "-1")
+_UNITS = tuple(f"'{unit}'" for unit in ("second", "minute", "hour", "day", "week", "month", "quarter", "year"))
+
+
+def _outside(condition: str, function: str) -> str:
+    """DuckDB's function, an error where ours is one."""
+    return f"CASE WHEN {condition} THEN CAST('domain: ' || {{0}} AS DOUBLE) ELSE {function} END"
+
+
+_TABLE = (
+    Function("text", "UPPER({0})", ("text",)),
+    Function("text", "LCASE({0})", ("text",), "LOWER({0})"),
+    Function("text", "TRIM({0})", ("text",)),
+    Function("text", "LTRIM({0})", ("text",)),
+    Function("text", "RTRIM({0})", ("text",)),
+    Function("text", "CONCAT({0}, {1}, {2})", ("text", "text", "text"), "({0} || {1} || {2})"),
+    Function("text", "SUBSTRING({0}, {1}, {2})", ("text", ("1", "2", "4"), ("0", "1", "3"))),
+    Function("text", "SUBSTR({0} , {1})", ("text", ("1", "2", "4")), "SUBSTRING({0}, {1})"),
+    Function("text", "LEFT({0}, {1})", ("text", _COUNTS)),
+    Function("text", "RIGHT({0}, {1})", ("text", _COUNTS)),
+    Function("text", "REPLACE({0}, {1}, {2})", ("text", ("'a'", "'ab'", "'.'", "' '"), "text")),
+    Function("int", "LENGTH({0})", ("text",), "CAST(LENGTH({0}) AS INTEGER)"),
+    Function("int", "POSITION({0} IN {1})", ("text", "text"), "CAST(POSITION({0} IN {1}) AS INTEGER)"),
+    Function("int", "INSTR({0}, {1})", ("text", "text"), "CAST(INSTR({0}, {1}) AS INTEGER)"),
+    Function("int", "SIGN({0})", ("int",), "CAST(SIGN({0}) AS INTEGER)"),
+    Function("int", "SIGN({0})", ("decimal",), "CAST(SIGN({0}) AS INTEGER)"),
+    Function("int", "ABS({0})", ("int",), fails=True),
+    Function("int", "MOD({0}, {1})", ("int", "int"), "({0} % {1})", fails=True),
+    Function("int", "IF({0}, {1}, {2})", ("bool", "int", "int")),
+    Function("int", "CEIL({0})", ("int",), "{0}"),
+    Function("int", "EXTRACT(EPOCH FROM {0})", ("time",), "CAST(FLOOR(EXTRACT(EPOCH FROM {0})) AS BIGINT)"),
+    Function("double", "CEIL({0})", ("double",)),
+    Function("double", "FLOOR({0})", ("double",)),
+    Function("double", "ROUND({0})", ("double",)),
+    Function("double", "SQRT({0})", ("double",), _outside("{0} < 0", "SQRT({0})"), fails=True),
+    Function("double", "LN({0})", ("double",), _outside("{0} <= 0", "LN({0})"), fails=True),
+    Function("double", "POWER({0}, {1})", ("double", ("2", "3", "0"))),
+    Function("double", "NVL({0}, {1})", ("double", "double"), "COALESCE({0}, {1})"),
+    Function("decimal", "ABS({0})", ("decimal",)),
+    Function("decimal", "IFNULL({0}, {1})", ("decimal", "decimal")),
+    Function("time", "DATE_TRUNC({0}, {1})", (_UNITS, "time")),
+    Function("time", "LEAST({0}, {1})", ("time", "time")),
+    Function("date", "GREATEST({0}, {1})", ("date", "date")),
+)
+_KNOWN = {*scalars.BY_NAME, *scalars.REWRITTEN}
+FUNCTIONS = tuple(function for function in _TABLE if function.sql.partition("(")[0] in _KNOWN)
 
 
 def _any_kind(draw: st.DrawFn, kind: str, of: _Of) -> Expr:
@@ -169,7 +279,7 @@ def _bool(draw: st.DrawFn, of: _Of) -> Expr:
             return _make("bool", "CAST({0} AS BOOLEAN)", of("int"))
 
 
-_DIVIDED = "CASE WHEN {0} IS NOT NULL AND {1} = 0 THEN CAST(error('zero') AS DOUBLE) ELSE {0} / {1} END"
+_DIVIDED = "CASE WHEN {0} IS NOT NULL AND {1} = 0 THEN CAST('zero: ' || {0} AS DOUBLE) ELSE {0} / {1} END"
 
 
 def _int(draw: st.DrawFn, of: _Of) -> Expr:
@@ -202,7 +312,7 @@ def _int(draw: st.DrawFn, of: _Of) -> Expr:
             return _make(
                 "int",
                 f"{function}({{0}} AS {target})",
-                _varying(of(kind)),
+                of(f"varying {kind}"),
                 duckdb=f"{function}({whole} AS {target})",
                 fails=True,
             )
@@ -222,13 +332,13 @@ def _double(draw: st.DrawFn, of: _Of) -> Expr:
             return _make("double", "({0} / {1})", of("double"), of("double"), duckdb=f"({_DIVIDED})", fails=True)
         case 4:
             kind = draw(st.sampled_from(("int", "decimal", "text")))
-            return _make("double", "CAST({0} AS DOUBLE)", _varying(of(kind)), fails=kind == "text")
+            return _make("double", "CAST({0} AS DOUBLE)", of(f"varying {kind}"), fails=kind == "text")
         case 5:
             function = draw(st.sampled_from(("ABS", "FLOOR", "CEIL", "ROUND")))
             return _make("double", f"{function}({{0}})", of("double"))
         case 6:
             function, outside = draw(st.sampled_from((("SQRT", "<"), ("LN", "<="))))
-            duckdb = f"CASE WHEN {{0}} {outside} 0 THEN CAST(error('domain') AS DOUBLE) ELSE {function}({{0}}) END"
+            duckdb = f"CASE WHEN {{0}} {outside} 0 THEN CAST('domain: ' || {{0}} AS DOUBLE) ELSE {function}({{0}}) END"
             return _make("double", f"{function}({{0}})", of("double"), duckdb=duckdb, fails=True)
         case _:
             return _make("double", "(- {0})", of("double"))
@@ -241,15 +351,14 @@ def _decimal(draw: st.DrawFn, of: _Of) -> Expr:
             other = draw(st.sampled_from(("decimal", "int")))
             return _make("decimal", f"({{0}} {operator} {{1}})", of("decimal"), of(other), fails=True)
         case 2:
-            factors = st.sampled_from([*_LEAVES["decimal"], _leaf("int", "i")])
-            return _make("decimal", "({0} * {1})", draw(st.sampled_from(_LEAVES["decimal"])), draw(factors), fails=True)
+            return _make("decimal", "({0} * {1})", of("leaf decimal"), of("leaf decimal"), fails=True)
         case 3:
             return _make("decimal", "(- {0})", of("decimal"))
         case 4:
             return _make("decimal", "ABS({0})", of("decimal"))
         case _:
             kind = draw(st.sampled_from(("int", "decimal", "text")))
-            return _make("decimal", "CAST({0} AS DECIMAL(10, 2))", _varying(of(kind)), fails=True)
+            return _make("decimal", "CAST({0} AS DECIMAL(10, 2))", of(f"varying {kind}"), fails=True)
 
 
 def _text(draw: st.DrawFn, of: _Of) -> Expr:
@@ -276,7 +385,7 @@ def _text(draw: st.DrawFn, of: _Of) -> Expr:
 
 def _date(draw: st.DrawFn, of: _Of) -> Expr:
     kind = draw(st.sampled_from(("time", "text")))
-    return _make("date", "CAST({0} AS DATE)", _varying(of(kind)), fails=kind == "text")
+    return _make("date", "CAST({0} AS DATE)", of(f"varying {kind}"), fails=kind == "text")
 
 
 def _time(draw: st.DrawFn, of: _Of) -> Expr:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
+from tests.property.sql_texts import changed_texts
 
 from headrace.app.application import App
-from headrace.sql.errors import SqlError
+from headrace.sql.errors import SqlError, printable
 from headrace.sql.physical import Mode
 
 EXAMPLES = settings().max_examples
+MOST_SECONDS = 5
+"""Of processor time for a text of the corpus, which compiles in a fraction of one."""
 SOURCE = (
     "CREATE STREAM events (k VARCHAR KEY, b BOOLEAN NOT NULL, n BIGINT, i INT UNSIGNED, x DOUBLE, d DECIMAL(12, 2), "
     "\"Odd name\" VARCHAR, day DATE, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '5' SECOND) "
@@ -60,7 +65,7 @@ def assert_shown(error: SqlError, text: str) -> None:
     assert error.problems
     shown = str(error)
     for problem in error.problems:
-        assert problem.message in shown
+        assert printable(problem.message) in shown
         if problem.span is not None:
             assert 0 <= problem.span.start <= problem.span.end <= len(text) + 1
 
@@ -127,6 +132,14 @@ def mutated(draw: st.DrawFn) -> str:
 @given(mutated())
 def test_changed_statements_are_read_or_refused(text: str) -> None:
     assert_read_or_refused(text)
+
+
+@settings(max_examples=EXAMPLES * 4)
+@given(changed_texts())
+def test_changed_texts_of_users_are_read_or_refused_in_time(text: str) -> None:
+    begun = time.process_time()
+    assert_read_or_refused(text)
+    assert time.process_time() - begun < MOST_SECONDS, "it took too long"
 
 
 def test_the_statements_that_are_changed_are_right() -> None:

@@ -1,0 +1,44 @@
+"""Problems as they are shown: the line of their place, and a caret under it."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.sql.errors import Problem, Span, render_problem
+
+
+def shown(text: str, marked: str) -> list[str]:
+    """The line and the caret for the first place where `marked` stands."""
+    start = text.index(marked)
+    return render_problem(Problem("wrong", Span(start, start + len(marked))), text, "f").split("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "marked", "place", "line", "caret"),
+    [
+        ("SELECT x", "x", "1:8", "SELECT x", "       ^"),
+        ("a\nSELECT x\nb", "x", "2:8", "SELECT x", "       ^"),
+        ("a\r\nSELECT x\r\nb", "x", "2:8", "SELECT x", "       ^"),
+        ("\t\tx", "x", "1:3", "  x", "  ^"),
+        ("'日本' x", "x", "1:6", "'日本' x", "       ^"),
+        ("'日本' x", "'日本'", "1:1", "'日本' x", "^^^^^^"),
+        ("'😀' x", "x", "1:5", "'😀' x", "     ^"),
+        ("'e\u0301' x", "x", "1:6", "'e\u0301' x", "    ^"),
+        ("'\x1b[31m' x", "x", "1:9", "' [31m' x", "        ^"),
+        ("\ud800 x", "x", "1:3", "\N{REPLACEMENT CHARACTER} x", "  ^"),
+        ("x +\n  y", "x +\n  y", "1:1", "x +", "^^^"),
+        ("x +\r\n  y", "x +\r\n  y", "1:1", "x +", "^^^"),
+        ("x\u2028y z", "z", "1:5", "x y z", "    ^"),
+    ],
+)
+def test_caret_stands_under_the_place(text: str, marked: str, place: str, line: str, caret: str) -> None:
+    assert shown(text, marked) == [f"f:{place}: error: wrong", f"  {line}", f"  {caret}"]
+
+
+def test_place_behind_the_end_is_shown_at_the_end() -> None:
+    problem = Problem("wrong", Span(9, 10), "a hint")
+    assert render_problem(problem, "SELECT x", "f") == "f:1:9: error: wrong\n  SELECT x\n          ^\n  hint: a hint"
+
+
+def test_problem_without_a_place_is_one_line() -> None:
+    assert render_problem(Problem("wrong"), "SELECT x", "f") == "f: error: wrong"
