@@ -856,7 +856,8 @@ class HeadraceParser(Parser):
         parsed = self._parse_id_var(any_token=False)
         if not isinstance(parsed, exp.Identifier):
             raise self._expected(what)
-        return syntax.Identifier(parsed.this, bool(parsed.args.get("quoted")), token_span(token))
+        name = tree.checked_name(parsed.this, token_span(token))
+        return syntax.Identifier(name, bool(parsed.args.get("quoted")), token_span(token))
 
     def _expected(self, what: str) -> SqlError:
         token = self._curr or self._prev

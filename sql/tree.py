@@ -186,7 +186,7 @@ def _nested_type(node: exp.DataType, span: Span) -> types.Type:
                 raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
             if any(part.name.lower() == name.lower() for name, _ in fields):
                 raise sql_error(f"two fields are named `{part.name}`", span)
-            fields.append((part.name, _inner_type(part.kind, span)))
+            fields.append((checked_name(part.name, span), _inner_type(part.kind, span)))
         if not fields:
             raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
         return types.struct_type(*fields)
@@ -290,8 +290,16 @@ def _binary(operator: str, left: syntax.Expression, right: syntax.Expression) ->
     return syntax.Binary(operator, left, right, Span(left.span.start, right.span.end))
 
 
+def checked_name(text: str, span: Span) -> str:
+    """A name that JSON can have without escapes; SqlError for another."""
+    if any(character in '"\\' or character < " " for character in text):
+        raise sql_error("a name cannot hold quotes, backslashes or control characters", span)
+    return text
+
+
 def _identifier(node: exp.Expr, around: Span) -> syntax.Identifier:
-    return syntax.Identifier(node.name, bool(node.args.get("quoted")), span_of(node, around))
+    span = span_of(node, around)
+    return syntax.Identifier(checked_name(node.name, span), bool(node.args.get("quoted")), span)
 
 
 def _column(node: exp.Expr, span: Span) -> syntax.Expression:

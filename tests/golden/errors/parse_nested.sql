@@ -14,3 +14,7 @@ SELECT a[1].f(1) FROM t;
 SELECT {'a': 1} FROM t;
 SELECT a.b.c.* FROM t;
 SELECT i := 1 FROM t;
+CREATE STREAM t ("a""b" INT);
+SELECT a AS "a\b" FROM t;
+SELECT "a	b" FROM t;
+CREATE STREAM t (a STRUCT<"x""y" INT>);
