@@ -28,6 +28,8 @@ from headrace.app import settings as s
 from headrace.app.cli import run_command
 from headrace.sql import aggregate_calls
 from headrace.sql import options as o
+from headrace.sql import types as t
+from headrace.sql.codegen.casts import is_castable
 from headrace.sql.functions import aggregates, headers, hints, scalars, windows
 from headrace.sql.functions.accumulators import AggregateFunction, Example
 from headrace.sql.functions.registry import Rewritten, ScalarFunction
@@ -396,6 +398,23 @@ def _type(declared: str) -> object:
     return app.logical.queries[0].node.columns[0].type
 
 
+def conversions() -> str:
+    """Every type to every other: how it gets there."""
+    known = (t.BOOLEAN, t.INT, t.BIGINT, t.DOUBLE, t.decimal_type(38, 9), t.VARCHAR, t.BYTES, t.DATE, t.TIME)
+    known = (*known, t.TIMESTAMP, t.TIMESTAMP_LTZ, t.INTERVAL, t.array_type(t.INT), t.map_type(t.INT), t.JSON)
+    names = [type_.kind.value for type_ in known]
+    rows = [(_code(source.kind.value), *(_conversion(source, target) for target in known)) for source in known]
+    return table(("from \\ to", *map(_code, names)), rows)
+
+
+def _conversion(source: t.Type, target: t.Type) -> str:
+    if source == target:
+        return "–"
+    if t.common_type(source, target) == target:
+        return "by itself"
+    return "CAST" if is_castable(source, target) else ""
+
+
 def refused() -> str:
     return table(("feature", "what you are told"), [(name, _code(refusal(sql))) for name, sql in REFUSED])
 
@@ -439,6 +458,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "with-options": with_options,
     "set-options": set_options,
     "types": types,
+    "conversions": conversions,
     "refused": refused,
     "settings": settings,
 }
