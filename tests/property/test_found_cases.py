@@ -250,3 +250,13 @@ def test_rows_that_come_at_the_end_of_a_run_come_for_windows_of_any_time(mode: M
     result = local(sql, [{"k": "a", "at": 100}, {"k": "b", "at": 1_200}, {"k": "c", "at": 9_000}], mode)
     assert result.counts.late_after_idle == 0
     assert sorted(key[1] for key in result.final("b")) == [0, 1_000, 9_000]
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("where", ["", " WHERE n IS NOT NULL"])
+@pytest.mark.parametrize("operand", ["10 / COALESCE(n, 0)", "10 / n", "CAST(COALESCE(k, 'x') AS DATE)"])
+def test_count_of_what_is_never_null_still_meets_its_errors(operand: str, where: str, mode: Mode) -> None:
+    sql = f"{SOURCE} CREATE TABLE q AS SELECT COUNT({operand}) AS c, COUNT(*) AS r FROM events{where} EMIT FINAL;"
+    result = local(sql, [{"k": "2000-02-29", "n": 5, "at": 0}, {"k": "x", "n": 0, "at": 1}], mode)
+    assert [record.value for record in result.records] == [{"c": 1, "r": 1}]
+    assert len(result.dead_letters) == 1
