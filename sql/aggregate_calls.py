@@ -7,6 +7,7 @@ from typing import Protocol
 from headrace.sql import expressions as e
 from headrace.sql import syntax as s
 from headrace.sql import types as t
+from headrace.sql.codegen.expressions import fails
 from headrace.sql.errors import sql_error
 from headrace.sql.functions.accumulators import (
     AggregateFunction,
@@ -80,7 +81,7 @@ def bind_aggregate(node: s.FunctionCall, binder: Binder, functions: Functions) -
             raise sql_error(f"{name} does not take {', '.join(map(str, types))}", node.span)
         if signature.check is not None:
             values = (e.Call("CHECKED", signature.check, values, values[0].type), *values[1:])
-        if function is COUNT_FUNCTION and passes is None and not values[0].nullable:
+        if function is COUNT_FUNCTION and passes is None and not values[0].nullable and not fails(values[0]):
             values = ()
         condition = None
         if passes is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace.sql import physical as ph
-from headrace.sql.codegen.expressions import Names
+from headrace.sql.codegen.expressions import Names, fails
 from headrace.sql.codegen.writer import safe_name
 from headrace.sql.expressions import AggregateCall, Column, Expr
 from headrace.sql.functions.accumulators import Accumulator
@@ -72,7 +72,7 @@ class AccumulatorFields:
                 self.fields[self.fields.index(item)] = self._by_key["count", item.operands] = nulls
 
     def _add(self, accumulator: Accumulator, call: AggregateCall, taken: set[str]) -> None:
-        operands = _counted(accumulator, call.inputs)
+        operands = _counted(accumulator, call)
         aggregation = call.aggregation
         if accumulator is COUNT and not operands and aggregation.needs_value and "{count}" not in aggregation.result:
             return  # a group has at least one row
@@ -100,7 +100,7 @@ class AccumulatorFields:
     def result(self, call: AggregateCall, names: Names) -> str:
         """Code of a call's result over the state `acc`."""
         aggregation = call.aggregation
-        kept = {a.kind: self._by_key.get((a.kind, _counted(a, call.inputs))) for a in aggregation.accumulators}
+        kept = {a.kind: self._by_key.get((a.kind, _counted(a, call))) for a in aggregation.accumulators}
         fields = {kind: self._value(item) for kind, item in kept.items() if item is not None}
         code = aggregation.result.format(**bound(aggregation.names, aggregation.result, names), **fields)
         count = kept.get("count")
@@ -119,9 +119,15 @@ class AccumulatorFields:
         return f"{self.state}.{self._by_key['count', ()].name} == {self.state}.{count.name}"
 
 
-def _counted(accumulator: Accumulator, inputs: tuple[Expr, ...]) -> tuple[Expr, ...]:
-    """What an accumulator is over: a count of values that are never NULL is the count of rows."""
-    return () if accumulator is COUNT and not any(operand.nullable for operand in inputs) else inputs
+def _counted(accumulator: Accumulator, call: AggregateCall) -> tuple[Expr, ...]:
+    """What an accumulator is over: a count of values that are never NULL is the count of rows.
+
+    But where nothing else of the call computes them, and their errors are errors of the record.
+    """
+    if accumulator is not COUNT or any(operand.nullable for operand in call.inputs):
+        return call.inputs
+    is_alone = call.aggregation.accumulators == (COUNT,)
+    return call.inputs if is_alone and any(fails(operand) for operand in call.inputs) else ()
 
 
 def bound(called: Mapping[str, Any], code: str, names: Names) -> dict[str, str]:
