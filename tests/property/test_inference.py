@@ -70,7 +70,7 @@ def test_whatever_a_topic_holds_gives_a_declaration_that_can_be_read(values: lis
         parse(declaration("s", "t", sample))
 
 
-@given(NAMES.filter(str.isprintable))
+@given(NAMES.filter(lambda name: name.isprintable() and not set(name) & set('"\\')))
 def test_an_identifier_is_read_as_the_name(name: str) -> None:
     (statement,) = parse(f"CREATE STREAM s ({identifier(name)} INT)")
     assert statement.columns[0].name.text == name
