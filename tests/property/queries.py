@@ -120,9 +120,11 @@ def _cumulating(step: int, size: int) -> Window:
     return Window(f"CUMULATE ({step} MILLISECONDS, {size} MILLISECONDS)", bounds)
 
 
+WITH_GAPS = _hopping(500, 1_000)
 WINDOWS = (
+    WITH_GAPS,
     *(_tumbling(size, offset) for size in (1_000, 5_000) for offset in (0, 300)),
-    *(_hopping(size, advance) for size, advance in ((2_000, 500), (1_000, 700), (500, 1_000))),
+    *(_hopping(size, advance) for size, advance in ((2_000, 500), (1_000, 700))),
     _cumulating(500, 2_000),
     *(Window(f"SESSION ({gap} MILLISECONDS)", "", gap) for gap in (300, 1_500)),
 )
@@ -423,17 +425,18 @@ _D = Expr("decimal", "d", "d")
 def group_steps(
     draw: st.DrawFn, leaves: Mapping[str, Sequence[Expr]] = LEAVES, *, ordered: bool = True, last: bool = True
 ) -> GroupStep:
-    where = draw(st.none() | conditions(leaves, AS_A_WHOLE if ordered else NOWHERE))
+    window = draw(st.none() | st.sampled_from(WINDOWS) | st.sampled_from(WINDOWS)) if ordered else None
+    rows = AS_A_WHOLE if ordered and window != WITH_GAPS else NOWHERE  # of a row in no window nothing is computed
+    where = draw(st.none() | conditions(leaves, rows))
     keys: list[Expr] = []
     for kind in draw(st.lists(st.sampled_from((*_EXACT, "bool", "double")), max_size=2)):
-        key = draw(expressions(kind, 2, leaves, AS_A_WHOLE if ordered else NOWHERE))
+        key = draw(expressions(kind, 2, leaves, rows))
         if not _is_varying(key, leaves):
             columns = [leaf for leaf in leaves[kind] if leaf not in CONSTANTS[kind] and leaf.sql != "d"]
             key = draw(st.sampled_from(columns)) if columns else _D
         if key != _D and key.sql not in {other.sql for other in keys}:
             keys.append(key)
-    below = AS_A_WHOLE if last else NOWHERE  # a call that the query around it does not use is not made
-    window = draw(st.none() | st.sampled_from(WINDOWS) | st.sampled_from(WINDOWS)) if ordered else None
+    below = rows if last else NOWHERE  # a call that the query around it does not use is not made
     calls = draw(st.lists(aggregate_calls(leaves, below, ordered=ordered), min_size=1, max_size=3))
     calls = list({call.sql: call for call in calls if last or not call.fails}.values())
     by_key = [Expr(key.kind, key.sql, f"k{number}") for number, key in enumerate(keys)]
