@@ -25,6 +25,7 @@ from headrace.sql.operations import (
     number,
     rewritten,
     together,
+    type_of,
 )
 from headrace.sql.record_parts import HEADERS_COLUMN
 
@@ -395,7 +396,7 @@ class ExpressionBinder:
         results = [self.bind(then) for _, then in node.branches]
         default = self.bind(node.default) if node.default is not None else e.Literal(None, t.NULL)
         *bound, otherwise = together((*results, default), node.span, "mix")
-        return e.Case(tuple(zip(conditions, bound, strict=True)), otherwise, otherwise.type)
+        return e.Case(tuple(zip(conditions, bound, strict=True)), otherwise, type_of((*bound, otherwise)))
 
     def _bind_over(self, node: s.OverCall) -> e.Expr:
         if self._overs is None:

@@ -9,7 +9,7 @@ from headrace.sql import syntax as s
 from headrace.sql import types as t
 from headrace.sql.errors import Span, did_you_mean, sql_error
 from headrace.sql.functions.registry import Signature
-from headrace.sql.operations import cast, coerce, together
+from headrace.sql.operations import cast, coerce, together, type_of
 from headrace.sql.runtime.json_access import json_part, json_part_text
 from headrace.sql.runtime.nested import element_of_array, element_of_map, make_map
 
@@ -32,9 +32,10 @@ def array(items: Sequence[e.Expr], span: Span) -> e.Expr:
     if not items:
         raise sql_error("an empty ARRAY has no type", span)
     bound = together(items, span, "mix")
-    _check_typed(bound[0].type, span)
+    element = type_of(bound)
+    _check_typed(element, span)
     signature = Signature(("any",), None, "({*})", variadic=True, sees_null=True)
-    return e.Call("ARRAY", signature, bound, t.array_type(bound[0].type))
+    return e.Call("ARRAY", signature, bound, t.array_type(element))
 
 
 def map_of(parts: Sequence[e.Expr], span: Span) -> e.Expr:
@@ -43,11 +44,11 @@ def map_of(parts: Sequence[e.Expr], span: Span) -> e.Expr:
         raise sql_error("a MAP takes keys and values", span, "for example MAP('a' := 1), or MAP['a', 1]")
     keys = [coerce_to_text(key, span) for key in parts[::2]]
     found = together(parts[1::2], span, "mix")
-    _check_typed(found[0].type, span)
+    _check_typed(type_of(found), span)
     flat = tuple(part for pair in zip(keys, found, strict=True) for part in pair)
     fails = any(key.nullable for key in keys)
     signature = Signature(("any",), None, "make_map({*})", (make_map,), variadic=True, sees_null=True, fails=fails)
-    return e.Call("MAP", signature, flat, t.map_type(found[0].type))
+    return e.Call("MAP", signature, flat, t.map_type(type_of(found)))
 
 
 def struct(fields: Sequence[tuple[str, e.Expr]], span: Span) -> e.Expr:

@@ -236,10 +236,10 @@ def rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
                 raise sql_error(f"expected a condition, found {operands[0].type}", node.arguments[0].span)
             condition = coerce(operands[0], t.BOOLEAN, node.span)
             then, otherwise = together(operands[1:], node.span, "mix")
-            return e.Case(((condition, then),), otherwise, otherwise.type)
+            return e.Case(((condition, then),), otherwise, type_of((then, otherwise)))
         case _:
             mixed = together(operands, node.span, "mix")
-            return e.Coalesce(mixed, mixed[0].type)
+            return e.Coalesce(mixed, type_of(mixed))
 
 
 def to_json(operand: e.Expr, span: Span) -> e.Expr:
@@ -312,7 +312,7 @@ def check_prepared(signature: Signature, operands: tuple[e.Expr, ...], written: 
 
 def _result_type(signature: Signature, operands: tuple[e.Expr, ...]) -> t.Type | None:
     if signature.returns is None:
-        return _common(operands)
+        return type_of(operands)
     if isinstance(signature.returns, t.Type):
         return signature.returns
     return signature.returns(tuple(operand.type for operand in operands))
@@ -346,7 +346,7 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
             return None
         fitted.append(converted)
     if signature.returns is None and signature.parameters[0] == "any":
-        common = _common(tuple(fitted))
+        common = type_of(tuple(fitted))
         return tuple(coerce(operand, common, span) for operand in fitted) if common is not t.NULL else None
     return tuple(fitted)
 
@@ -392,7 +392,8 @@ def _keeps_digits(type_: t.Type, decimal: t.Type) -> bool:
     return type_.is_integer or (type_.kind is t.Kind.DECIMAL and type_.scale <= decimal.scale)
 
 
-def _common(operands: tuple[e.Expr, ...]) -> t.Type:
+def type_of(operands: Iterable[e.Expr]) -> t.Type:
+    """The common type of operands that were brought together: an INT among BIGINTs keeps its own."""
     common = t.NULL
     for operand in operands:
         common = t.common_type(common, operand.type) or t.NULL

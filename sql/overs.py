@@ -13,7 +13,7 @@ from headrace.sql.binding import ExpressionBinder, Scope, walk
 from headrace.sql.errors import Span, did_you_mean, near_name, sql_error
 from headrace.sql.event_times import is_windowed, time_columns
 from headrace.sql.functions import windows
-from headrace.sql.operations import together
+from headrace.sql.operations import together, type_of
 
 AWAY_MAX = 10_000
 AHEAD_MAX = 100
@@ -223,7 +223,8 @@ class OverBinder:
             value, default = together((value, self._plain.bind(call.arguments[2])), call.span, "mix")
         other = default if isinstance(default, e.Literal) else self._column(default, "operand")
         nullable = value.nullable or default.nullable
-        return e.OverCall(name, None, self._column(value, "operand"), rows, other, None, value.type, nullable)
+        type_ = type_of((value, default))
+        return e.OverCall(name, None, self._column(value, "operand"), rows, other, None, type_, nullable)
 
 
 class _NamedWindows:

@@ -12,6 +12,7 @@ from headrace.app.application import App
 from headrace.app.local import LocalResult
 from headrace.sql.errors import SqlError
 from headrace.sql.physical import Mode
+from headrace.sql.types import BIGINT
 
 SOURCE = "CREATE STREAM events (k VARCHAR, n BIGINT, d DECIMAL(12, 2), at TIMESTAMP, WATERMARK FOR at AS at);"
 
@@ -260,3 +261,17 @@ def test_count_of_what_is_never_null_still_meets_its_errors(operand: str, where:
     result = local(sql, [{"k": "2000-02-29", "n": 5, "at": 0}, {"k": "x", "n": 0, "at": 1}], mode)
     assert [record.value for record in result.records] == [{"c": 1, "r": 1}]
     assert len(result.dead_letters) == 1
+
+
+_MIXED = (
+    *("COALESCE(i, n)", "NVL(i, n)", "IF(i > 0, n, i)", "CASE WHEN i > 0 THEN i WHEN i IS NULL THEN n ELSE i END"),
+    *("ARRAY[i, n][2]", "MAP('a', i, 'b', n)['b']", "LAG(i, 1, n) OVER (ORDER BY at)"),
+)
+
+
+@pytest.mark.parametrize("mixed", _MIXED)
+def test_int_mixed_with_bigint_is_bigint(mixed: str) -> None:
+    app = App(f"CREATE STREAM t (i INT, n BIGINT, at TIMESTAMP, WATERMARK FOR at); SELECT {mixed} * 2 AS v FROM t;")
+    result = app.local(inputs={"t": [{"i": None, "n": 2**40, "at": 0}, {"i": 2**31 - 1, "n": 2**40, "at": 1}]})
+    assert not result.dead_letters
+    assert app.logical.queries[0].node.columns[0].type == BIGINT
