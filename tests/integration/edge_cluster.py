@@ -20,6 +20,8 @@ from headrace.agents.topics import Cluster
 from headrace.sql.runtime.records import TopicPartition
 
 DEADLINE_S = 30.0
+IN_ORDER = {"enable.idempotence": True}
+"""For producers: without it, what is sent again, as to a topic just created, comes behind what was produced later."""
 APP = Path(__file__).with_name("edge_app.py")
 
 
@@ -43,7 +45,7 @@ class EdgeApp:
         self.workers: list[WorkerProcess] = []
         self.cluster = Cluster(WorkerConfig(bootstrap, name, directory))
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
-        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", **IN_ORDER})
 
     @property
     def inputs(self) -> list[TopicPartition]:

@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
-from tests.integration.edge_cluster import DEADLINE_S, records_of, wait_until
+from tests.integration.edge_cluster import DEADLINE_S, IN_ORDER, records_of, wait_until
 
 from headrace.agents.config import WorkerConfig
 from headrace.agents.topics import Cluster
@@ -130,7 +130,7 @@ class SqlApp:
         self._producer = self._new_producer()
 
     def _new_producer(self) -> Producer:
-        return Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 1})
+        return Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 1, **IN_ORDER})
 
     @property
     def source(self) -> str:

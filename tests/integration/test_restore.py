@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 from tests.integration.edge_app import counting_topology
-from tests.integration.edge_cluster import DEADLINE_S, EdgeApp, NewEdgeApp, records_of, wait_until
+from tests.integration.edge_cluster import DEADLINE_S, IN_ORDER, EdgeApp, NewEdgeApp, records_of, wait_until
 from tests.integration.sql_app import Input, NewSqlApp, Run, row, unique_name
 
 from headrace.agents.changelog import RestoreCancelled, RestoreProgress, Restorer, Span
@@ -482,7 +482,7 @@ def test_million_keys_are_restored_beside_a_task_that_keeps_committing(new_edge_
 
 
 def produce_to(app: EdgeApp, partition: TopicPartition, key: bytes) -> None:
-    producer = Producer({"bootstrap.servers": app.bootstrap})
+    producer = Producer({"bootstrap.servers": app.bootstrap, **IN_ORDER})
     producer.produce(partition.topic, b"x", key, partition.partition)
     assert producer.flush(DEADLINE_S) == 0
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from tests.integration.edge_cluster import IN_ORDER
 
 from headrace.app.consume import read_to_end
 from headrace.app.settings_sources import load_settings
@@ -47,7 +48,7 @@ class App:
         admin.create_topics([NewTopic(f"{self.name}-in", 4)])[f"{self.name}-in"].result(timeout=20)
 
     def produce(self, first: int, end: int) -> None:
-        producer = Producer({"bootstrap.servers": self.broker, "sticky.partitioning.linger.ms": 0})
+        producer = Producer({"bootstrap.servers": self.broker, "sticky.partitioning.linger.ms": 0, **IN_ORDER})
         for n in range(first, end):
             producer.produce(f"{self.name}-in", json.dumps({"k": f"k{n % 7}", "n": n}))
         assert producer.flush(DEADLINE_SECONDS) == 0
