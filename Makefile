@@ -57,7 +57,7 @@ lock: $(STAMP) ## lock the dependencies and the jars anew (needs the uv package,
 	@$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv
 	UV_CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements/runtime.txt
-	UV_CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/uv pip compile pyproject.toml --extra broker --group dev \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/uv pip compile pyproject.toml --extra broker --extra bench --group dev \
 	  -c requirements/runtime.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet -o requirements/dev.txt
 	$(BIN)/python requirements/lock_kafka.py
