@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
 
 from headrace.agents.config import WorkerConfig, consumer_options
 from headrace.agents.errors import KafkaFailure
-from headrace.agents.records import FetchedBatch
+from headrace.agents.records import ParsedBatch
 from headrace.agents.tables import RestorableStore, UnusableState
 from headrace.agents.task import CHECKPOINT_KEY, TaskStopped
 from headrace.agents.transport import drain
@@ -255,7 +255,7 @@ class _Replay:
                 return _Tail(behind if keys else end, checkpoint, list(keys))
             length *= 10
 
-    async def _read(self, start: int, end: int) -> AsyncIterator[FetchedBatch]:
+    async def _read(self, start: int, end: int) -> AsyncIterator[ParsedBatch]:
         """Everything in between, batch by batch."""
         partition = KafkaPartition(*self._changelog)
         self._consumer.seek(partition, start)
@@ -270,7 +270,7 @@ class _Replay:
             if batch is not None and batch.fetch_offset == position:
                 position = batch.next_offset
                 patience = _Patience(self._config.restore_timeout_s)
-                yield batch.ending_at(end)
+                yield batch.ending_at(end).whole()
             elif patience.is_lost():
                 raise self._stuck(f"it stands at offset {position} of {end}")
 
@@ -288,7 +288,7 @@ class _Replay:
 
     # Writing
 
-    def _apply(self, batch: FetchedBatch) -> None:
+    def _apply(self, batch: ParsedBatch) -> None:
         with self._turn:
             latest: dict[bytes | None, bytes | None] = {}
             if batch.keys:

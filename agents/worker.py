@@ -296,8 +296,9 @@ class Worker:
                 return
             if self.config.ends is not None:
                 batch = batch.ending_at(self.config.ends.get(partition, batch.next_offset))
-            for part in self._suspects.parts(batch):
-                self._process(opened, partition, part)
+            for part in batch.parts():
+                for each in self._suspects.parts(part):
+                    self._process(opened, partition, each)
             self._delivery.take(opened.task)
             self._end_inputs(opened)
         except CommitFailed as error:

@@ -188,12 +188,9 @@ class CompiledStage:
                 execution.reject(batch, position, operator_query, error)
         if self.by_wall_time:
             newest = max(newest, execution.clock.now_ms)
-            decoded.times = [newest] * len(decoded.times)
-        if self._needs_newest:
-            running: Sequence[int] = newest_before(decoded.times, newest)
-        else:
-            running = ()
-        newest = max(newest, max(decoded.times, default=newest))
+            decoded.times = decoded.ordered = [newest] * len(decoded.times)
+        running = newest_before(decoded.times, decoded.ordered, newest) if self._needs_newest else ()
+        newest = max(newest, decoded.ordered[-1]) if decoded.ordered else newest
         for index, function in enumerate(self._inputs):
             rows = self._rows_for(index, batch, decoded, running, execution)
             function(rows, execution)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 START = -(2**63)
 """Nothing is known yet: −∞."""
@@ -80,8 +80,15 @@ class Watermarks:
         self._current = max(self._current, current)
 
 
-def newest_before(times: Iterable[int], newest: int) -> list[int]:
-    """For each row the largest event time read before it; `newest` is that before the first."""
+def newest_before(times: Sequence[int], ordered: Sequence[int], newest: int) -> Sequence[int]:
+    """For each row the largest event time read before it; `newest` is that before the first.
+
+    `ordered` are the same times, ascending.
+    """
+    if not times:
+        return ()
+    if newest <= times[0] and ordered == times:
+        return [newest, *times[:-1]]
     before: list[int] = []
     append = before.append
     for time in times:  # itertools.accumulate with max takes five times as long

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from headrace.agents.records import FetchedBatch
+from headrace.agents.records import PART_RECORDS, FetchedBatch
 
 
 def stored(*batches: tuple[int, int]) -> MemoryRecords:
@@ -32,7 +32,7 @@ def batch(fetch_offset: int, next_offset: int, records: MemoryRecords, skipped: 
 
 
 def test_columns_are_parallel_and_in_offset_order() -> None:
-    found = batch(10, 15, stored((10, 3), (13, 2)))
+    found = batch(10, 15, stored((10, 3), (13, 2))).whole()
     assert list(found.offsets) == [10, 11, 12, 13, 14]
     assert list(found.values) == [b"v10", b"v11", b"v12", b"v13", b"v14"]
     assert list(found.keys) == [b"k10", b"k11", b"k12", b"k13", b"k14"]
@@ -41,33 +41,43 @@ def test_columns_are_parallel_and_in_offset_order() -> None:
 
 
 def test_fetch_in_the_middle_of_a_stored_batch_leaves_out_what_lies_before() -> None:
-    assert list(batch(12, 15, stored((10, 5))).values) == [b"v12", b"v13", b"v14"]
-
-
-def test_keys_that_are_asked_for_first_bring_the_values() -> None:
-    found = batch(12, 17, stored((10, 5), (15, 1), (16, 2)), skipped=[15])
-    assert list(found.keys) == [b"k12", b"k13", b"k14", b"k16"]
-    assert list(found.values) == [b"v12", b"v13", b"v14", b"v16"]
+    assert list(batch(12, 15, stored((10, 5))).whole().values) == [b"v12", b"v13", b"v14"]
 
 
 def test_batch_cut_at_an_end_offset_has_nothing_past_it() -> None:
     whole = batch(10, 15, stored((10, 3), (13, 2)))
     cut = whole.ending_at(14)
-    assert (cut.next_offset, list(cut.offsets), list(cut.values)) == (
-        14,
-        [10, 11, 12, 13],
-        [b"v10", b"v11", b"v12", b"v13"],
-    )
+    assert (cut.next_offset, list(cut.whole().offsets)) == (14, [10, 11, 12, 13])
     assert whole.ending_at(15) is whole
-    assert list(whole.offsets) == [10, 11, 12, 13, 14]
+    assert list(whole.whole().offsets) == [10, 11, 12, 13, 14]
 
 
 def test_skipped_batches_are_not_seen() -> None:
-    assert list(batch(10, 15, stored((10, 2), (12, 1), (13, 2)), skipped=[12]).offsets) == [10, 11, 13, 14]
+    found = batch(10, 15, stored((10, 2), (12, 1), (13, 2)), skipped=[12]).whole()
+    assert list(found.offsets) == [10, 11, 13, 14]
+
+
+def test_parts_answer_for_all_offsets_one_after_the_other() -> None:
+    spans = [
+        (part.fetch_offset, part.next_offset) for part in batch(10, 3_020, stored((10, 900), (920, 2_100))).parts()
+    ]
+    assert spans == [(10, 1_020), (1_020, 2_020), (2_020, 3_020)]  # the first reaches over the hole from 910 to 920
+
+
+def test_parts_hold_all_records_once() -> None:
+    found = batch(15, 3_020, stored((10, 900), (910, 10), (920, 2_100)), skipped=[910])
+    offsets = [offset for part in found.parts() for offset in part.offsets]
+    assert offsets == [*range(15, 910), *range(920, 3_020)]
+    assert [offset for part in found.parts() for offset in part.offsets] == offsets  # may be parsed again
+
+
+def test_full_part_that_reaches_the_end_is_the_last() -> None:
+    (part,) = batch(0, PART_RECORDS, stored((0, PART_RECORDS))).parts()
+    assert (part.next_offset, len(part.values)) == (PART_RECORDS, PART_RECORDS)
 
 
 def test_batch_without_a_record_still_answers_for_its_offsets() -> None:
-    empty = batch(10, 12, stored((10, 1), (11, 1)), skipped=[10, 11])
+    (empty,) = batch(10, 12, stored((10, 1), (11, 1)), skipped=[10, 11]).parts()
     assert (empty.fetch_offset, empty.next_offset, list(empty.values)) == (10, 12, [])
 
 
