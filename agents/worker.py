@@ -58,7 +58,7 @@ def run_worker(config: WorkerConfig, factory: TaskFactory) -> int:
     To be called in the main thread of a process of its own: takes over SIGTERM and SIGINT, and ends the process itself
     where a stop takes longer than its deadline.
     """
-    _spare_garbage_collection()
+    spare_garbage_collection()
     deadline = Deadline(config.stop_deadline_s)
     code = asyncio.run(Worker(config, factory).run(deadline.start))
     # The interpreter waits for threads that may be waiting for Kafka: the deadline holds until the process is gone.
@@ -66,7 +66,7 @@ def run_worker(config: WorkerConfig, factory: TaskFactory) -> int:
     return code
 
 
-def _spare_garbage_collection() -> None:
+def spare_garbage_collection() -> None:
     """Look for reference cycles rarely: a batch is thousands of objects that live for milliseconds and form none.
 
     With Python's own thresholds the collector takes half of the CPU time.

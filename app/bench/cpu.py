@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.workloads import records
+from headrace.app.bench.workloads import records
 
 
 def process_s(pid: int) -> float:
@@ -17,15 +18,26 @@ def process_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process (getrusage would count its parent's before the exec)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 class Trade(msgspec.Struct, gc=False):
     symbol: str | None
     price: float | None
     quantity: int | None
 
 
+@lru_cache(1)
+def _values() -> list[bytes]:
+    return [value for _, value in records("trades", 18_000)]
+
+
 def plain_loop_us(count: int = 180_000) -> float:
     """CPU µs per record of a bare loop: decode batches of 18,000 records, count and sum by symbol."""
-    batches = [[value for _, value in records("trades", 18_000)]] * (count // 18_000)
+    batches = [_values()] * (count // 18_000)
     decode = msgspec.json.Decoder(list[Trade]).decode
     groups: dict[str | None, list[float]] = {}
     started = time.process_time()

@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.topics import producer
-from benchmarks.workloads import probe, records
+from headrace.app.bench.process import say
+from headrace.app.bench.topics import producer
+from headrace.app.bench.workloads import probe, records
 
 TICK_S = 0.001
 """The shortest sleep: at more than a thousand records a second some are due together."""
@@ -23,7 +24,7 @@ FLUSH_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What `python -m benchmarks.pacer` sends."""
+    """What `python -m headrace.app.bench.pacer` sends."""
 
     bootstrap: str
     topic: str
@@ -67,7 +68,7 @@ def main() -> None:
             to.poll(0)
     if left := to.flush(FLUSH_S):
         raise SystemExit(f"{left} records were not sent")
-    print(json.dumps({"sent": pace.count}))
+    say({"sent": pace.count})
 
 
 if __name__ == "__main__":

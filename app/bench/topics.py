@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from benchmarks.workloads import records
+from headrace.app.bench.results import Results
+from headrace.app.bench.workloads import records
+from headrace.app.errors import OutsideError
 
-PARTITIONS = 4
 TOPIC_CONFIG = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
 
 
@@ -28,12 +28,12 @@ def delete_topics(bootstrap: str, prefix: str) -> None:
 
 
 def await_topic(bootstrap: str, name: str, timeout_s: float = 60.0) -> None:
-    """Wait until a worker has made a topic; SystemExit where it does not."""
+    """Wait until a worker has made a topic; OutsideError where it does not."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     deadline = time.monotonic() + timeout_s
     while name not in admin.list_topics(timeout=10).topics:
         if time.monotonic() > deadline:
-            raise SystemExit(f"there is no topic {name} after {timeout_s:.0f} s")
+            raise OutsideError(f"there is no topic {name} after {timeout_s:.0f} s")
         time.sleep(0.1)
 
 
@@ -71,34 +71,38 @@ def producer(bootstrap: str, linger_ms: float) -> Producer:
     )
 
 
-def load(bootstrap: str, topic: str, kind: str, count: int) -> None:
-    """Fill a source topic once; one that exists with the right number of records is used again."""
+def load(bootstrap: str, kind: str, count: int, partitions: int) -> str:
+    """The name of a source topic with these records. One that exists with so many records is used again."""
+    topic = f"bench-{kind}-{count}-{partitions}"
     reader = consumer(bootstrap)
     if topic in reader.list_topics(timeout=10).topics:
         if sum(reader.get_watermark_offsets(part, 10)[1] for part in all_partitions(reader, topic)) == count:
-            return
-        raise SystemExit(f"topic {topic} exists with another number of records")
-    create_topic(bootstrap, topic, PARTITIONS)
+            return topic
+        raise OutsideError(f"topic {topic} exists with another number of records", "delete it")
+    create_topic(bootstrap, topic, partitions)
     to = producer(bootstrap, linger_ms=50)
     for number, (key, value) in enumerate(records(kind, count)):
         to.produce(topic, value, key)
         if number % 50_000 == 0:
             to.poll(0)
     to.flush()
+    return topic
 
 
-def values(bootstrap: str, topic: str) -> list[dict[str, object]]:
-    """All committed values of a sink, each partition in order."""
+def read_results(bootstrap: str, topic: str, results: Results) -> None:
+    """Add all committed records of a sink, each partition in order."""
     reader = consumer(bootstrap, **{"enable.partition.eof": True, "fetch.min.bytes": 1})
     partitions = all_partitions(reader, topic)
     reader.assign(partitions)
-    rows: list[dict[str, object]] = []
     left = {partition.partition for partition in partitions}
     while left:
+        keys: list[bytes | None] = []
+        values: list[bytes | None] = []
         for message in reader.consume(10_000, 1.0):
             if message.error():
                 left.discard(message.partition())
-            elif (value := message.value()) is not None:
-                rows.append(json.loads(value))
+            else:
+                keys.append(message.key())
+                values.append(message.value())
+        results.add(keys, values)
     reader.close()
-    return rows

@@ -1,4 +1,4 @@
-"""How fast a task's state comes back from its changelog: `python -m benchmarks.restore`.
+"""How fast a task's state comes back from its changelog.
 
 A changelog of distinct keys, written as a worker writes it, is restored into an empty RocksDB, run by run. CPU µs per
 key is user and system time of the process; the threads of RocksDB, which sort and write files beside the interpreter,
@@ -8,14 +8,12 @@ two milliseconds, and a call in a thread, as a commit is. Their delays say what 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
-import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +22,15 @@ import msgspec
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from benchmarks import broker as brokers
-from benchmarks.cpu import plain_loop_us
 from headrace.agents.changelog import RestoreProgress, Restorer, Span
 from headrace.agents.config import WorkerConfig
 from headrace.agents.tables import RocksStore
 from headrace.agents.task import CHECKPOINT_KEY
 from headrace.agents.topics import Cluster
+from headrace.app.bench.broker import Broker
+from headrace.app.bench.cpu import plain_loop_us
+from headrace.app.bench.measurements import Restore as Measured
+from headrace.app.errors import OutsideError
 from headrace.sql.runtime.records import TopicPartition
 
 VALUE_BYTES = 60
@@ -94,7 +94,7 @@ def restore(restorer: Restorer, changelog: TopicPartition, span: Span, keys: int
     *_, entries = store.entries()
     store.close()
     if entries != keys + 1:
-        raise SystemExit(f"{entries - 1} keys instead of {keys}")
+        raise OutsideError(f"{entries - 1} keys instead of {keys}")
     return run
 
 
@@ -130,54 +130,33 @@ def restore_beside_a_loop(
         return run.result(), late, calls
 
 
-def percentiles(name: str, values: list[float]) -> str:
-    ordered = sorted(values)
-    p50, p99 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99))
-    return f"{name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {ordered[-1]:.1f} ms"
-
-
-def report(address: str, options: argparse.Namespace) -> None:
-    """Fill, restore, print."""
-    topic = f"bench-restore-{options.keys}"
-    fill(address, topic, options.keys)
-    config = WorkerConfig(address, "bench-restore", Path())
+def measure(broker: Broker, keys: int, repeat: int) -> Iterator[Measured]:
+    """Fill a changelog, then restore it so many times: alone, and beside a main loop."""
+    topic = f"bench-restore-{keys}"
+    fill(broker.address, topic, keys)
+    config = WorkerConfig(broker.address, "bench-restore", Path())
     changelog = TopicPartition(topic, 0)
     span = Span(0, Cluster(config).end_offsets([changelog])[changelog])
     restorer = Restorer(config)
-    runs, loops, late, calls = [], [], [], []
-    print("| restore | keys/s | CPU µs/key | of it in the restoring thread | in plain loops |")
-    print("| --- | --- | --- | --- | --- |")
-    for number in range(options.repeat):
+    for number in range(repeat):
         with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
-            before = plain_loop_us()
-            runs.append(restore(restorer, changelog, span, options.keys, Path(directory, "alone")))
-            loops.append((before + plain_loop_us()) / 2)
-            print(row(str(number + 1), runs[-1:], loops[-1:], options.keys), flush=True)
-            _, more_late, more_calls = restore_beside_a_loop(
-                restorer, changelog, span, options.keys, Path(directory, "beside")
-            )
-            late += more_late
-            calls += more_calls
-    print(row("median", runs, loops, options.keys))
-    print(f"beside a restore, {percentiles('the loop wakes up late by', late)}")
-    print(f"beside a restore, {percentiles('a call in a thread takes', calls)}")
+            before_us = plain_loop_us()
+            run = restore(restorer, changelog, span, keys, Path(directory, "alone"))
+            plain_us = (before_us + plain_loop_us()) / 2
+            _, late, calls = restore_beside_a_loop(restorer, changelog, span, keys, Path(directory, "beside"))
+        yield Measured(
+            keys=keys,
+            repeat=number,
+            keys_per_s=round(keys / run.wall_s),
+            cpu_us=round(run.cpu_s / keys * 1e6, 4),
+            held_us=round(run.held_s / keys * 1e6, 4),
+            plain_us=round(plain_us, 4),
+            late_p50_ms=quantile(late, 0.5),
+            late_p99_ms=quantile(late, 0.99),
+            call_p50_ms=quantile(calls, 0.5),
+            call_p99_ms=quantile(calls, 0.99),
+        )
 
 
-def row(name: str, runs: list[Run], loops: list[float], keys: int) -> str:
-    speed = statistics.median(keys / run.wall_s for run in runs)
-    cpu_us, held_us = (statistics.median(getattr(r, cost) / keys * 1e6 for r in runs) for cost in ("cpu_s", "held_s"))
-    return f"| {name} | {speed:,.0f} | {cpu_us:.2f} | {held_us:.2f} | {cpu_us / statistics.median(loops):.1f} |"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    brokers.add_options(parser)
-    parser.add_argument("--keys", type=int, default=1_000_000)
-    parser.add_argument("--repeat", type=int, default=5)
-    options = parser.parse_args()
-    with brokers.opened(options) as broker:
-        report(broker.address, options)
-
-
-if __name__ == "__main__":
-    main()
+def quantile(values: Sequence[float], share: float) -> float:
+    return round(sorted(values)[int(len(values) * share)], 2)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from benchmarks.topics import all_partitions, consumer
+from headrace.app.bench.process import say
+from headrace.app.bench.topics import all_partitions, consumer
 
 SILENCE_S = 20.0
 """A reader that got nothing for this long ends with what it has."""
@@ -18,7 +19,7 @@ SILENCE_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What `python -m benchmarks.reader` reads: probes (see `workloads.probe`), from the beginning of a topic."""
+    """What `python -m headrace.app.bench.reader` reads: probes (see `workloads.probe`), from a topic's beginning."""
 
     bootstrap: str
     topic: str
@@ -51,7 +52,7 @@ def read(reading: Reading) -> tuple[array[int], array[int]]:
 
 def main() -> None:
     due_us, read_us = read(Reading(**json.loads(sys.argv[1])))
-    print(json.dumps([due_us.tolist(), read_us.tolist()]))
+    say([due_us.tolist(), read_us.tolist()])
 
 
 if __name__ == "__main__":
