@@ -1,10 +1,9 @@
-"""One worker of the engine layer as a process: warms up, then runs its share as often as it is told to."""
+"""One worker of the engine layer, in a process of its own: warms up, then runs its share as often as it is told to."""
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -14,7 +13,6 @@ from headrace.app.application import App
 from headrace.app.bench.cpu import peak_memory_mb
 from headrace.app.bench.engine import Engine, Share
 from headrace.app.bench.inputs import Partition
-from headrace.app.bench.process import await_go, say
 from headrace.sql.physical import Mode
 
 WARM_UP_RECORDS = 20_000
@@ -23,7 +21,7 @@ WARM_UP_RECORDS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class EngineOrder:
-    """What `python -m headrace.app.bench.engine_worker` does."""
+    """What one worker is to run."""
 
     sql: str
     """With the names of topics in it."""
@@ -39,8 +37,8 @@ class EngineOrder:
     repeat: int
 
 
-def main() -> None:
-    order = EngineOrder(**json.loads(sys.argv[1]))
+def work(order: EngineOrder, starter: Connection) -> None:
+    """Before each run says that it is ready and waits for any word of the starter; after it says what was used."""
     app = App(order.sql, "bench")
     share = Share(order.worker, order.workers)
     partitions = [
@@ -59,11 +57,8 @@ def main() -> None:
     engine("warm-up").run(partitions, max(WARM_UP_RECORDS // order.partitions, 1))
     for number in range(order.repeat):
         prepared = engine(str(number))
-        await_go()
+        starter.send("ready")
+        starter.recv()
         usage = prepared.run(partitions)
-        say({**msgspec.to_builtins(usage), "memory_mb": peak_memory_mb() - held_mb})
+        starter.send({**msgspec.to_builtins(usage), "memory_mb": peak_memory_mb() - held_mb})
         del prepared
-
-
-if __name__ == "__main__":
-    main()
