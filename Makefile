@@ -42,8 +42,19 @@ format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## workloads Kafka to Kafka, beside a plain Faust agent (see benchmarks/README.md)
-	@$(BIN)/python -m benchmarks.run --reference
+BENCH := build/bench.jsonl
+
+bench: $(STAMP) ## all benchmarks and their report, about 25 minutes (see docs/baselines.md)
+	@mkdir -p build && rm -f $(BENCH)
+	$(BIN)/headrace bench run S0 S1 S2 S3 S4 S5-10 S5-50 S5-100 --records 400000 --output $(BENCH)
+	$(BIN)/headrace bench run W1 W2-latest W2-every W2h W2-rekeyed W3 W4 W5 --partitions 4 --workers 1 --records 1000000 --output $(BENCH)
+	$(BIN)/headrace bench run W1 W2-latest W2-every W2h W2-rekeyed W3 W4 W5 --layer kafka --mode partitioned --partitions 4 \
+	  --workers 1 --records 1000000 --reference --output $(BENCH)
+	$(BIN)/headrace bench run S5-10 W2-latest W3 --layer kafka --partitions 1,4,16 --records 400000 --repeat 1 --output $(BENCH)
+	$(BIN)/headrace bench latency --seconds 30 --output $(BENCH)
+	$(BIN)/headrace bench restore --repeat 3 --output $(BENCH)
+	$(BIN)/headrace bench budget --output $(BENCH)
+	$(BIN)/headrace bench report $(BENCH)
 
 torture: $(STAMP) ## rounds of torture until 1,000 workers were killed, and the report of them
 	@$(BIN)/python -m tests.torture

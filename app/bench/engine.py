@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -153,8 +153,8 @@ class Engine:
         """Read the inputs to their end (or so many records of each), until nothing is left to do."""
         self._started_cpu_s, self._usage.started_at = time.process_time(), time.monotonic()
         self._committed_at = self._cpu_s()
-        for batch in in_turn(inputs, records_max):
-            self._process(batch)
+        for fetched in in_turn(inputs, records_max):
+            self._process(fetched.partition, fetched.parts())
             if self._cpu_s() - self._committed_at >= self._commit_interval_s or self._pending() > PENDING_MAX:
                 self._commit()
         for number in (each.number for each in inputs):
@@ -176,13 +176,15 @@ class Engine:
     def _pending(self) -> int:
         return sum(task.pending for task in self._tasks.values())
 
-    def _process(self, batch: RecordBatch) -> None:
+    def _process(self, partition: int, batches: Iterable[RecordBatch]) -> None:
+        """Let its task take batches of a partition; where these are parsed meanwhile, that counts too."""
         started = time.process_time()
-        self._readers[TopicPartition(batch.topic, batch.partition)].process(batch)
-        use = self._used[batch.partition]
+        use = self._used[partition]
+        for batch in batches:
+            self._readers[TopicPartition(batch.topic, batch.partition)].process(batch)
+            if batch.topic == SOURCE:
+                use.records += batch.next_offset - batch.fetch_offset
         use.busy_s += time.process_time() - started
-        if batch.topic == SOURCE:
-            use.records += batch.next_offset - batch.fetch_offset
 
     def _commit(self) -> None:
         """Cut all tasks, apply the cuts, hand their rows on, and take what has come in."""
@@ -202,7 +204,8 @@ class Engine:
             for rows in log.news():
                 self._deliver(rows)
         while self._inbox:
-            self._process(self._inbox.popleft())
+            batch = self._inbox.popleft()
+            self._process(batch.partition, [batch])
 
     def _cut(self, id_: TaskId, task: Task) -> Cut | None:
         started = time.process_time()

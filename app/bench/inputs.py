@@ -60,9 +60,7 @@ class Partition:
         return len(self._data)
 
     def batches(self, records_max: int | None = None) -> Iterator[FetchedBatch]:
-        """The record batches as the transport makes them of fetches, checksums tested; the first records only where
-        so many are enough.
-        """
+        """The fetches as the transport hands them on, checksums tested; the first records only where so many do."""
         for fetch in self._fetches:
             if records_max is not None and fetch.first >= records_max:
                 return

@@ -11,17 +11,19 @@ from headrace.app.bench.results import Results
 from headrace.app.bench.workloads import records
 from headrace.app.errors import OutsideError
 
+QUIET: dict[str, str | int | float | bool] = {"log_level": 3}
+"""Errors only: librdkafka writes to stderr itself."""
 TOPIC_CONFIG = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
 
 
 def create_topic(bootstrap: str, name: str, partitions: int) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
     admin.create_topics([NewTopic(name, partitions, 1, config=TOPIC_CONFIG)])[name].result()
 
 
 def delete_topics(bootstrap: str, prefix: str) -> None:
     """Delete what a run has left, so that the broker does not compact it during the next."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
     names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
     for done in admin.delete_topics(names).values() if names else ():
         done.result()
@@ -29,7 +31,7 @@ def delete_topics(bootstrap: str, prefix: str) -> None:
 
 def await_topic(bootstrap: str, name: str, timeout_s: float = 60.0) -> None:
     """Wait until a worker has made a topic; OutsideError where it does not."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
     deadline = time.monotonic() + timeout_s
     while name not in admin.list_topics(timeout=10).topics:
         if time.monotonic() > deadline:
@@ -45,6 +47,7 @@ def consumer(bootstrap: str, **options: object) -> Consumer:
             "group.id": "benchmarks",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
+            **QUIET,
             **options,
         }
     )
@@ -67,6 +70,7 @@ def producer(bootstrap: str, linger_ms: float) -> Producer:
             "queue.buffering.max.messages": 2_000_000,
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
+            **QUIET,
         }
     )
 

@@ -61,7 +61,7 @@ class Workload:
 def records(kind: str, count: int) -> Iterator[tuple[bytes, bytes]]:
     """Key and value of each record, one millisecond of event time apart.
 
-    `trades` (200 symbols, the key; 96 bytes of JSON), `accounts` (the same with 200,000 symbols), `visits` (10,000,
+    `trades` (200 symbols, the key; 96 to 98 bytes), `accounts` (the same with 200,000 symbols), `visits` (10,000,
     each in bursts of 10), `values-N` (N groups, the key). Prices are quarters: their sums are exact in any order.
     """
     if kind.startswith("values-"):
