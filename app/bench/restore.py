@@ -30,6 +30,7 @@ from headrace.agents.topics import Cluster
 from headrace.app.bench.broker import Broker
 from headrace.app.bench.cpu import plain_loop_us
 from headrace.app.bench.measurements import Restore as Measured
+from headrace.app.bench.topics import QUIET
 from headrace.app.errors import OutsideError
 from headrace.sql.runtime.records import TopicPartition
 
@@ -49,7 +50,7 @@ def keys_and_values(count: int) -> Iterator[tuple[bytes, bytes]]:
 
 def fill(address: str, topic: str, count: int) -> None:
     """Write the changelog once; one that exists is used again."""
-    admin = AdminClient({"bootstrap.servers": address})
+    admin = AdminClient({"bootstrap.servers": address, **QUIET})
     if topic in admin.list_topics(timeout=10).topics:
         return
     admin.create_topics([NewTopic(topic, 1, 1, config={"cleanup.policy": "compact"})])[topic].result()
@@ -61,6 +62,7 @@ def fill(address: str, topic: str, count: int) -> None:
             "linger.ms": 5,
             "batch.size": 1_000_000,
             "batch.num.messages": 100_000,
+            **QUIET,
         }
     )
     producer.init_transactions()
