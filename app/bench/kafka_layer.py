@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from headrace.agents.config import Guarantee
-from headrace.app.bench import process
+from headrace.app.bench import budget, process
 from headrace.app.bench.broker import Broker
 from headrace.app.bench.case import Case, UsedBy, measured
 from headrace.app.bench.cpu import plain_loop_us
-from headrace.app.bench.measurements import Throughput
+from headrace.app.bench.measurements import Budget, Throughput
 from headrace.app.bench.order import FaustOrder, Order, new_name
 from headrace.app.bench.results import Results
 from headrace.app.bench.topics import create_topic, delete_topics, load, read_results
@@ -23,6 +23,21 @@ def run(
     case: Case, broker: Broker, guarantee: Guarantee, commit_interval_s: float, repeat: int
 ) -> tuple[Throughput, Results]:
     """One run of a case to the end of its source, and its results."""
+    cost, results = _ran(case, broker, guarantee, commit_interval_s, "worker")
+    return measured(case, guarantee, commit_interval_s, repeat, cost, results), results
+
+
+def run_by_step(case: Case, broker: Broker, guarantee: Guarantee, commit_interval_s: float) -> tuple[Budget, Results]:
+    """One run of a case with one worker, its CPU time by step, and its results."""
+    cost, results = _ran(case, broker, guarantee, commit_interval_s, "budget")
+    (used,) = cost.workers
+    return budget.budget(case, used, cost.plain_us), results
+
+
+def _ran(
+    case: Case, broker: Broker, guarantee: Guarantee, commit_interval_s: float, module: str
+) -> tuple[UsedBy, Results]:
+    """What workers of a module used, and their results."""
     source = load(broker.address, case.workload.source, case.records, case.partitions)
     order = Order(
         broker.address,
@@ -36,7 +51,7 @@ def run(
     before_us, before_s = plain_loop_us(), broker.cpu_s()
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(process.started("worker", asdict(replace(order, slot=slot))))
+            stack.enter_context(process.started(module, asdict(replace(order, slot=slot))))
             for slot in range(case.workers)
         ]
         for worker in workers:
@@ -47,7 +62,7 @@ def run(
     cost = UsedBy(used, _since(broker, before_s), (before_us + plain_loop_us()) / 2)
     results = _results(case, broker, order.sink)
     delete_topics(broker.address, order.app)
-    return measured(case, guarantee, commit_interval_s, repeat, cost, results), results
+    return cost, results
 
 
 def reference(case: Case, broker: Broker, repeat: int) -> tuple[Throughput, Results]:

@@ -105,6 +105,23 @@ class Steady(msgspec.Struct, tag_field="kind", tag="steady", kw_only=True):
     plain_us: float
 
 
+class Step(msgspec.Struct, kw_only=True):
+    step: str
+    us: float
+
+
+class Budget(msgspec.Struct, tag_field="kind", tag="budget", kw_only=True):
+    """Where the CPU time of a worker went. Per input record; the steps add up to the total."""
+
+    scenario: str
+    layer: str
+    partitions: int
+    records: int
+    steps: list[Step]
+    total_us: float
+    plain_us: float
+
+
 class Restore(msgspec.Struct, tag_field="kind", tag="restore", kw_only=True):
     """One restore of a task's state from its changelog."""
 
@@ -124,7 +141,7 @@ class Restore(msgspec.Struct, tag_field="kind", tag="restore", kw_only=True):
     call_p99_ms: float
 
 
-Measurement = Throughput | Latency | Steady | Restore
+Measurement = Throughput | Latency | Steady | Restore | Budget
 
 
 class Output:

@@ -101,11 +101,16 @@ def measure(plan: Plan, note: Callable[[Throughput], None]) -> list[Throughput]:
     measurements = []
     for case, (measurement, results) in _runs(plan, cases):
         note(measurement)
-        if wrong := case.workload.check(case.records, results):
-            raise WrongResultError(f"{case}: {wrong}")
+        check(case, results)
         agreement.check(case, results.digest)
         measurements.append(measurement)
     return measurements
+
+
+def check(case: Case, results: Results) -> None:
+    """Raises WrongResultError where the results of a run are not what must come out."""
+    if wrong := case.workload.check(case.records, results):
+        raise WrongResultError(f"{case}: {wrong}")
 
 
 def _runs(plan: Plan, cases: Sequence[Case]) -> Iterator[tuple[Case, Taken]]:

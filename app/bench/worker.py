@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -39,11 +40,20 @@ class Meter:
     """When the last cut that held anything was made."""
     used: dict[int, PartitionUse] = {}  # noqa: RUF012 (one per process)
 
+    @classmethod
+    def start(cls) -> None:
+        if cls.started is None:
+            cls.on_start()
+            cls.started = (time.process_time(), time.monotonic())
+
+    @staticmethod
+    def on_start() -> None:
+        """For others to put in its place."""
+
 
 class MeasuredTask(Task):
     def process(self, batch: RecordBatch) -> None:
-        if Meter.started is None:
-            Meter.started = (time.process_time(), time.monotonic())
+        Meter.start()
         before = time.thread_time()
         super().process(batch)
         use = Meter.used.setdefault(batch.partition, PartitionUse(batch.partition))
@@ -69,6 +79,11 @@ class MeasuredFactory(TaskFactory):
 
 
 def main() -> int:
+    return run(dict)
+
+
+def run(more: Callable[[], Mapping[str, object]]) -> int:
+    """Run the order of this process and say what was used, with what `more` finds at the end."""
     order = Order(**json.loads(sys.argv[1]))
     configure_logging(LogFormat.TEXT, LogLevel.ERROR)
     app = App(order.text, order.app)
@@ -98,7 +113,7 @@ def main() -> int:
     )
     await_go()
     code = run_worker(config, factory)
-    say(_used())
+    say(_used() | dict(more()))
     return code
 
 

@@ -200,6 +200,39 @@ def guarantees(
     show_rows("exactly once to at least once", rows)
 
 
+@commands.command()
+def budget(
+    context: typer.Context,
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCENARIO]…", help="W1, W2-latest, W2-every and W3 by default.")
+    ] = None,
+    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions of the source.")] = 4,
+    records: Records = 1_000_000,
+    guarantee: GuaranteeOption = None,
+    commit_interval: CommitInterval = None,
+    output: OutputOption = None,
+    broker_pid: BrokerPid = None,
+) -> None:
+    """Measure by step where the CPU time of a worker goes, topic to topic."""
+    from headrace.app.bench import broker as brokers
+    from headrace.app.bench import kafka_layer, throughput
+    from headrace.app.bench.case import Case
+    from headrace.app.bench.workloads import WORKLOADS
+
+    settings, bootstrap = _settings(context, guarantee, commit_interval)
+    names = throughput.checked_scenarios(scenarios or ("W1", "W2-latest", "W2-every", "W3"))
+    interval_s = settings.commit_interval.total_seconds()
+    rows: list[dict[str, object]] = []
+    with _noting(output, len(names)) as note, brokers.opened(bootstrap, broker_pid) as broker:
+        for name in names:
+            case = Case(WORKLOADS[name], Layer.KAFKA, Mode.PARTITIONED, partitions, 1, records)
+            made, results = kafka_layer.run_by_step(case, broker, settings.guarantee, interval_s)
+            note(made)
+            throughput.check(case, results)
+            rows.append({"scenario": name, **{each.step: each.us for each in made.steps}, "total": made.total_us})
+    show_rows("CPU time in µs per record", rows)
+
+
 def counts(option: str, text: str, most: int) -> list[int]:
     """Whole numbers between commas, each once. UsageError for anything else, and above `most`."""
     try:
