@@ -38,7 +38,7 @@ STEPS = {
     "store": "RocksDB",
     "rest": "event loop, Faust, everything else",
 }
-SAMPLE_S = 0.1
+SAMPLE_S = 0.2
 _THREADS = {"Thread-": "fetch", "transaction": "produce", "rdk:": "produce", "store": "store", "rocksdb": "store"}
 """Step by what the name of a thread begins with."""
 
@@ -79,7 +79,7 @@ class Stopwatch:
 
 
 def _attach(watch: Stopwatch) -> None:
-    """Put the stopwatch around the steps of the main loop. In mode of restore nothing of this runs elsewhere."""
+    """Put the stopwatch around the steps of the main loop."""
     for column in ("values", "keys", "timestamps", "offsets", "headers"):
         found = ParsedBatch.__dict__[column]
         setattr(ParsedBatch, column, property(watch.around("parse", found.fget)))
@@ -133,7 +133,8 @@ class ThreadTimes(threading.Thread):
             ticks = fields.split()
             if number != self._main:
                 used_s = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
-                self._used[number] = (names.get(number, comm), used_s)
+                known, _ = self._used.get(number, (comm, 0.0))  # Python forgets a thread before the system does
+                self._used[number] = (names.get(number, known), used_s)
 
     def by_step(self) -> dict[str, float]:
         """Seconds so far; what no step is named for is `rest`."""
