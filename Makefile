@@ -46,7 +46,7 @@ BENCH := build/bench.jsonl
 
 bench: $(STAMP) ## all benchmarks and their report, about 25 minutes (see docs/baselines.md)
 	@mkdir -p build && rm -f $(BENCH)
-	$(BIN)/headrace bench run S0 S1 S2 S3 S4 S5-10 S5-50 S5-100 --records 400000 --output $(BENCH)
+	$(BIN)/headrace bench run S0 S1 S2 S3 S4 S5-10 S5-50 S5-100 --records 200000 --output $(BENCH)
 	$(BIN)/headrace bench run W1 W2-latest W2-every W2h W2-rekeyed W3 W4 W5 --partitions 4 --workers 1 --records 1000000 --output $(BENCH)
 	$(BIN)/headrace bench run W1 W2-latest W2-every W2h W2-rekeyed W3 W4 W5 --layer kafka --mode partitioned --partitions 4 \
 	  --workers 1 --records 1000000 --reference --output $(BENCH)

@@ -233,6 +233,22 @@ def budget(
     show_rows("CPU time in µs per record", rows)
 
 
+@commands.command()
+def report(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.jsonl…", help="Measurements, as --output writes them.")],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with baselines.md; plots go to its folder baselines.")
+    ] = Path("docs"),
+) -> None:
+    """Write the tables of baselines.md between its markers, and its plots, from measurements."""
+    from headrace.app.bench import plots
+    from headrace.app.bench import report as reports
+
+    measured = reports.read(files)
+    reports.write(measured, output)
+    plots.draw(measured, output / "baselines")
+
+
 def counts(option: str, text: str, most: int) -> list[int]:
     """Whole numbers between commas, each once. UsageError for anything else, and above `most`."""
     try:

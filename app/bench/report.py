@@ -1,0 +1,414 @@
+"""The report: measurements as the tables of docs/baselines.md, each between its markers, and as plots beside it."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from headrace.app.bench.budget import STEPS
+from headrace.app.bench.measurements import Budget, Latency, Measurement, Restore, Run, Steady, Throughput
+from headrace.app.bench.scaling import Scalability, fitted
+from headrace.app.bench.workloads import WORKLOADS
+from headrace.app.errors import InputError
+
+SECTION = re.compile(r"(?P<begin><!-- measured: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+PAGE = "baselines.md"
+PARTITIONS, PARTITIONS_MOST = 8, 16
+"""The spec's number of partitions, and the most that a full run measures."""
+SPEC = {"single": 23_700, "partitioned": 190_000}
+"""Records/s that the spec gives for its own system, in a single partition and in eight."""
+LOOP_US = 0.20
+"""A plain loop's cost per record on the machine for which the targets were set."""
+TARGETS_US = {"W1": 0.9, "W2-latest": 0.6, "W2-every": 1.7, "W2h": 5.0, "W3": 1.2}
+"""To reach, topic to topic and exactly once."""
+EFFICIENCY_MIN = 0.95
+CORES = (2, 8, 16, 64)
+
+Cell = object
+
+
+@dataclass(frozen=True, slots=True)
+class Medians:
+    """What the runs of one case have cost in the middle."""
+
+    cpu_us: float
+    cpu_us_min: float
+    cpu_us_max: float
+    loops: float
+    wall_us: float
+    broker_us: float | None
+    memory_mb: float
+    state_keys: int | None
+    state_bytes: int | None
+
+    @property
+    def per_s(self) -> float:
+        return 1e6 / self.wall_us
+
+
+@dataclass(slots=True)
+class Measured:
+    """All measurements of some files."""
+
+    runs: list[Run] = field(default_factory=list)
+    throughput: list[Throughput] = field(default_factory=list)
+    latency: list[Latency] = field(default_factory=list)
+    restore: list[Restore] = field(default_factory=list)
+    budget: list[Budget] = field(default_factory=list)
+
+    def add(self, made: Run | Measurement) -> None:
+        match made:
+            case Run():
+                self.runs.append(made)
+            case Throughput():
+                self.throughput.append(made)
+            case Latency():
+                self.latency.append(made)
+            case Restore():
+                self.restore.append(made)
+            case Budget():
+                self.budget.append(made)
+            case Steady():
+                pass  # has no table
+
+    def medians(self, layer: str, scenario: str, mode: str, partitions: int, workers: int) -> Medians | None:
+        """Of one case; None where it was not measured."""
+        wanted = (layer, scenario, mode, partitions, workers)
+        runs = [t for t in self.throughput if (t.layer, t.scenario, t.mode, t.partitions, t.workers) == wanted]
+        if not runs:
+            return None
+        most = max(run.records for run in runs)
+        runs = [run for run in runs if run.records == most]
+        costs = [run.cpu_us for run in runs]
+        brokers = [run.broker_us for run in runs if run.broker_us is not None]
+        return Medians(
+            statistics.median(costs),
+            min(costs),
+            max(costs),
+            statistics.median(run.cpu_us / run.plain_us for run in runs),
+            statistics.median(run.wall_us for run in runs),
+            statistics.median(brokers) if brokers else None,
+            max(run.memory_mb for run in runs),
+            runs[0].state_keys,
+            runs[0].state_bytes,
+        )
+
+    def scenarios(self, layer: str) -> list[str]:
+        """Those measured in a layer, in their order."""
+        found = {t.scenario for t in self.throughput if t.layer == layer and t.mode != "faust"}
+        return [name for name in WORKLOADS if name in found]
+
+    def scaled(self, layer: str) -> list[str]:
+        """Those measured with one partition and with the most."""
+        return [name for name in self.scenarios(layer) if len(self.loops_by_partitions(layer, name)) > 1]
+
+    def loops_by_partitions(self, layer: str, scenario: str) -> dict[int, float]:
+        """CPU time of a record in plain loops, mode partitioned, one worker; empty where one partition is missing."""
+        numbers = sorted({t.partitions for t in self.throughput if (t.layer, t.scenario) == (layer, scenario)})
+        found = {n: self.medians(layer, scenario, "partitioned", n, 1) for n in numbers}
+        loops = {n: each.loops for n, each in found.items() if each is not None}
+        return loops if 1 in loops else {}
+
+    def law(self, layer: str, scenario: str) -> Scalability:
+        return fitted(self.loops_by_partitions(layer, scenario))
+
+    def speed_up(self, scenario: str) -> float | None:
+        """Wall-clock throughput of two workers over that of one, without a broker beside them."""
+        one = self.medians("engine", scenario, "partitioned", PARTITIONS, 1)
+        two = self.medians("engine", scenario, "partitioned", PARTITIONS, 2)
+        return None if one is None or two is None else two.per_s / one.per_s
+
+
+def read(files: Iterable[Path]) -> Measured:
+    """InputError for what is no file of measurements, and where results of one scenario differ."""
+    decode = msgspec.json.Decoder(Run | Measurement).decode
+    measured = Measured()
+    for file in files:
+        try:
+            lines = file.read_bytes().splitlines()
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror}") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                made = decode(line)
+            except msgspec.DecodeError as error:
+                raise InputError(f"{file}, line {number} is no measurement: {error}") from None
+            measured.add(made)
+    if not measured.runs or not measured.throughput:
+        raise InputError("nothing to report: no throughput was measured", "`headrace bench run --output FILE` does")
+    _check_same_results(measured.throughput)
+    return measured
+
+
+def _check_same_results(runs: Iterable[Throughput]) -> None:
+    first: dict[tuple[str, int], Throughput] = {}
+    for run in runs:
+        if run.mode == "faust":
+            continue  # writes JSON in its own way
+        other = first.setdefault((run.scenario, run.records), run)
+        if other.result != run.result:
+            raise InputError(
+                f"results of {run.scenario} differ: mode {other.mode} with {other.partitions} partitions, "
+                f"mode {run.mode} with {run.partitions}"
+            )
+
+
+def write(measured: Measured, directory: Path) -> None:
+    """Make the sections of the page anew. InputError where there is no page, or it has a section of another name."""
+    page = directory / PAGE
+    try:
+        text = page.read_text()
+    except OSError as error:
+        raise InputError(
+            f"{page} cannot be read: {error.strerror}", "the tables go between the markers of it"
+        ) from None
+
+    def section(match: re.Match[str]) -> str:
+        make = SECTIONS.get(match["name"])
+        if make is None:
+            raise InputError(f"{page} has a section `{match['name']}`; known: {', '.join(SECTIONS)}")
+        return match["begin"] + "\n".join([*make(measured), ""]) + match["end"]
+
+    page.write_text(SECTION.sub(section, text))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    return lines + [f"| {' | '.join('' if cell is None else str(cell) for cell in row)} |" for row in rows]
+
+
+def _machine(measured: Measured) -> list[str]:
+    last = measured.runs[-1]
+    machine = last.machine
+    versions = ", ".join(f"{name} {number}" for name, number in last.versions.items())
+    made = f"{last.date[:10]}, commit `{last.commit}`: {machine['cpu']}, {machine['cores']} cores"
+    return [
+        f"{made}, {machine['memory_gib']} GiB, {machine['system']}, Linux {machine['kernel']}; {versions}.",
+        f"A plain loop cost {_plain(measured)} µs a record. The commands:",
+        "",
+        "```",
+        *dict.fromkeys(run.command for run in measured.runs),
+        "```",
+    ]
+
+
+def _plain(measured: Measured) -> str:
+    costs = sorted(run.plain_us for run in measured.throughput)
+    return f"{costs[0]:.2f} to {costs[-1]:.2f} (median {statistics.median(costs):.2f})"
+
+
+def _spec(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for layer in ("engine", "kafka"):
+        for scenario in measured.scenarios(layer):
+            if not scenario.startswith("S5"):
+                continue
+            single = measured.medians(layer, scenario, "single", PARTITIONS, 1)
+            for workers in (1, 2):
+                many = measured.medians(layer, scenario, "partitioned", PARTITIONS, workers)
+                if single is None or many is None:
+                    continue
+                rows.append(
+                    [
+                        f"{scenario}, {layer}, {workers} worker{'s' * (workers > 1)}",
+                        f"{single.per_s:,.0f} ({single.per_s / SPEC['single']:.1f}×)",
+                        f"{many.per_s:,.0f} ({many.per_s / SPEC['partitioned']:.1f}×)",
+                        "yes",
+                    ]
+                )
+    head = (
+        "scenario",
+        "single, records/s (over the spec's 23,700)",
+        "partitioned (over the spec's 190,000)",
+        "same result",
+    )
+    return _table(head, rows)
+
+
+def _engine(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for scenario in measured.scenarios("engine"):
+        numbers = {t.partitions for t in measured.throughput if (t.layer, t.scenario) == ("engine", scenario)}
+        partitions = PARTITIONS if PARTITIONS in numbers else max(numbers)
+        single = measured.medians("engine", scenario, "single", partitions, 1)
+        one = measured.medians("engine", scenario, "partitioned", partitions, 1)
+        two = measured.medians("engine", scenario, "partitioned", partitions, 2)
+        if single is None or one is None:
+            continue
+        rows.append(
+            [
+                scenario,
+                partitions,
+                f"{single.per_s:,.0f}",
+                f"{single.loops:.1f}",
+                f"{one.per_s:,.0f}",
+                f"{one.loops:.1f}",
+                None if two is None else f"{two.per_s:,.0f}",
+                None if two is None else f"{two.per_s / one.per_s:.2f}",
+                f"{one.memory_mb:.0f}",
+                f"{one.state_keys:,}" if one.state_keys is not None else None,
+                f"{one.state_bytes:,}" if one.state_bytes is not None else None,
+            ]
+        )
+    head = ("scenario", "partitions", "single, records/s", "loops", "partitioned, 1 worker", "loops")
+    more = ("2 workers", "over 1", "peak MB", "keys of state", "bytes")
+    return _table((*head, *more), rows)
+
+
+def _efficiency(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for layer in ("engine", "kafka"):
+        for scenario in measured.scaled(layer):
+            loops = measured.loops_by_partitions(layer, scenario)
+            cells = [f"{loops[1] / loops[n]:.2f}" if n in loops else None for n in (2, 4, 8, PARTITIONS_MOST)]
+            last = loops[1] / loops[max(loops)]
+            rows.append([scenario, layer, f"{loops[1]:.2f}", *cells, "met" if last >= EFFICIENCY_MIN else "missed"])
+    head = ("scenario", "layer", "loops at 1 partition", "2", "4", "8", "16", f"≥ {EFFICIENCY_MIN}")
+    return _table(head, rows)
+
+
+def _projection(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for scenario in measured.scaled("engine"):
+        law = measured.law("engine", scenario)
+        speed_up = measured.speed_up(scenario)
+        rows.append(
+            [
+                scenario,
+                f"{law.contention:.4f}",
+                f"{law.coherency:.5f}",
+                None if speed_up is None else f"{speed_up:.2f}",
+                *(f"{law.speed_up(cores):.1f}" for cores in CORES),
+            ]
+        )
+    head = ("scenario", "contention σ", "coherency κ", "measured with 2 workers", *(f"{n} cores" for n in CORES))
+    return _table(head, rows)
+
+
+def _workloads(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for scenario in measured.scenarios("kafka"):
+        found = measured.medians("kafka", scenario, "partitioned", 4, 1)
+        if found is None:
+            continue
+        engine = measured.medians("engine", scenario, "partitioned", 4, 1)
+        target = TARGETS_US.get(scenario)
+        rows.append(
+            [
+                scenario,
+                f"{found.cpu_us:.2f} ({found.cpu_us_min:.2f}–{found.cpu_us_max:.2f})",
+                None if found.broker_us is None else f"{found.broker_us:.2f}",
+                f"{found.per_s:,.0f}",
+                f"{found.memory_mb:.0f}",
+                f"{found.loops:.1f}",
+                None if engine is None else f"{engine.loops:.1f}",
+                None if target is None else f"{target / LOOP_US:.1f}",
+                None if target is None else "met" if found.loops <= target / LOOP_US else "missed",
+            ]
+        )
+    head = ("scenario", "CPU µs/record", "broker µs/record", "records/s", "peak MB", "in plain loops")
+    return _table((*head, "engine alone", "to reach", ""), rows)
+
+
+def _reference(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for scenario in dict.fromkeys(t.scenario for t in measured.throughput if t.mode == "faust"):
+        faust = measured.medians("kafka", scenario, "faust", 4, 1)
+        ours = measured.medians("kafka", scenario, "partitioned", 4, 1)
+        if faust is None or ours is None:
+            continue
+        rows.append(
+            [
+                scenario,
+                f"{faust.cpu_us:.0f}",
+                f"{faust.per_s:,.0f}",
+                f"{faust.loops:.0f}",
+                f"{ours.loops:.1f}",
+                f"{faust.loops / ours.loops:.0f}",
+            ]
+        )
+    head = ("scenario", "Faust, CPU µs/record", "records/s", "in plain loops", "Headrace, in plain loops", "times less")
+    return _table(head, rows)
+
+
+def _by_partition(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for scenario in measured.scaled("engine"):
+        most = max(measured.loops_by_partitions("engine", scenario))
+        wanted = ("engine", scenario, "partitioned", most, 1)
+        run = next(r for r in measured.throughput if (r.layer, r.scenario, r.mode, r.partitions, r.workers) == wanted)
+        speeds = sorted(load.records / load.busy_s for load in run.by_partition if load.busy_s and load.records)
+        if speeds:
+            records = sorted(load.records for load in run.by_partition)
+            rows.append(
+                [
+                    scenario,
+                    len(run.by_partition),
+                    f"{records[0]:,} to {records[-1]:,}",
+                    f"{speeds[0]:,.0f}",
+                    f"{statistics.median(speeds):,.0f}",
+                    f"{speeds[-1]:,.0f}",
+                ]
+            )
+    head = ("scenario", "partitions", "records of each", "slowest, records per CPU second", "median", "fastest")
+    return _table(head, rows)
+
+
+def _latency(measured: Measured) -> list[str]:
+    rows = [
+        [
+            each.case,
+            *(f"{ms:.1f}" for ms in (each.p50_ms, each.p95_ms, each.p99_ms, each.p999_ms, each.max_ms)),
+            f"{each.target_p99_ms:.0f}",
+            "met" if each.p99_ms <= each.target_p99_ms else "missed",
+            f"{each.plain_p50_ms:.1f}",
+            f"{each.plain_p99_ms:.1f}",
+        ]
+        for each in measured.latency
+    ]
+    head = ("case", "p50", "p95", "p99", "p99.9", "max", "p99 to reach", "", "plain reader p50", "p99")
+    return _table(head, rows)
+
+
+def _restore(measured: Measured) -> list[str]:
+    if not measured.restore:
+        return []
+    runs = measured.restore
+    rate, cpu = (statistics.median(getattr(run, name) for run in runs) for name in ("keys_per_s", "cpu_us"))
+    loops = statistics.median(run.cpu_us / run.plain_us for run in runs)
+    late = statistics.median(run.late_p99_ms for run in runs)
+    return [
+        f"{runs[0].keys:,} keys, median of {len(runs)} runs: {rate:,.0f} keys/s (to reach: 400,000), {cpu:.2f} µs of",
+        f"CPU a key, {loops:.1f} plain loops. A task of the main loop woke up late by {late:.1f} ms (p99) beside it.",
+    ]
+
+
+def _budget(measured: Measured) -> list[str]:
+    newest = {each.scenario: each for each in measured.budget}
+    steps = {name: {step.step: step.us for step in each.steps} for name, each in newest.items()}
+    rows: list[list[Cell]] = [
+        [step, what, *(f"{steps[name].get(step, 0):.2f}" for name in newest)] for step, what in STEPS.items()
+    ]
+    rows.append(["all", "", *(f"{each.total_us:.2f}" for each in newest.values())])
+    rows.append(["in plain loops", "", *(f"{each.total_us / each.plain_us:.1f}" for each in newest.values())])
+    return _table(("step", "", *newest), rows)
+
+
+SECTIONS: dict[str, Callable[[Measured], list[str]]] = {
+    "machine": _machine,
+    "spec": _spec,
+    "engine": _engine,
+    "efficiency": _efficiency,
+    "projection": _projection,
+    "by-partition": _by_partition,
+    "workloads": _workloads,
+    "reference": _reference,
+    "budget": _budget,
+    "latency": _latency,
+    "restore": _restore,
+}
