@@ -31,11 +31,12 @@ demo: $(STAMP) ## real flights through a real Kafka, checked against DuckDB
 test: $(STAMP) ## unit, golden, property, integration and short torture tests
 	@PYTHON=$(BIN)/python tests/run unit golden property integration torture
 
-check: $(STAMP) ## lint, format, types, layers, and that every test can be imported
+check: $(STAMP) ## lint, format, types, layers, cost of four workloads, and that every test can be imported
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m headrace.app.bench.guard
 	@found=$$($(BIN)/python -m pytest --collect-only --quiet tests) || { echo "$$found"; exit 1; }
 
 format: $(STAMP) ## rewrite the code in the project's format

@@ -218,7 +218,6 @@ def _spec(measured: Measured) -> list[str]:
                         f"{scenario}, {layer}, {workers} worker{'s' * (workers > 1)}",
                         f"{single.per_s:,.0f} ({single.per_s / SPEC['single']:.1f}×)",
                         f"{many.per_s:,.0f} ({many.per_s / SPEC['partitioned']:.1f}×)",
-                        "yes",
                     ]
                 )
     head = (
@@ -404,8 +403,8 @@ SECTIONS: dict[str, Callable[[Measured], list[str]]] = {
     "spec": _spec,
     "engine": _engine,
     "efficiency": _efficiency,
-    "projection": _projection,
     "by-partition": _by_partition,
+    "projection": _projection,
     "workloads": _workloads,
     "reference": _reference,
     "budget": _budget,

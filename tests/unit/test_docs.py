@@ -108,3 +108,12 @@ def test_worked_example_of_an_aggregate_function_works(mode: str, monkeypatch: p
 def _worked_example(name: str) -> str:
     blocks = generate.blocks(generate.ROOT / "docs" / "architecture.md")
     return next(block.body for block in blocks if f"example={name}" in block.info)
+
+
+def test_page_on_lock_free_execution_names_what_is_there() -> None:
+    text = (generate.ROOT / "docs/lock-free.md").read_text(encoding="utf-8")
+    files = {path: (generate.ROOT / path).read_text() for path in re.findall(r"(?:agents|app|sql)/[\w/]+\.py", text)}
+    code = "\n".join(files.values())
+    names = set(re.findall(r"`([A-Z][A-Za-z]+)(?:\.\w+)?`", text))
+    assert len(names) > 15
+    assert {name for name in names if not re.search(rf"^class {name}\b", code, re.MULTILINE)} == set()
