@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 from headrace.agents.caches import trim_caches
 from headrace.agents.delivery import Delivery
 from headrace.agents.membership import Membership
-from headrace.sql.runtime.records import Change, Cut, Store, TopicPartition
+from headrace.agents.observer import Observer
+from headrace.agents.tables import RestorableStore
+from headrace.sql.runtime.records import Change, Cut, TopicPartition
 
 if TYPE_CHECKING:
     from headrace.agents.task import Task
@@ -27,7 +30,7 @@ class OpenTask:
     """A task that a worker runs, and where its inputs, its changelog and its group offsets stand."""
 
     task: Task
-    store: Store | None
+    store: RestorableStore | None
     changelog_end: int
     """Changelog offset behind everything that this task has committed: no record below it is missing in the store."""
     expected: dict[TopicPartition, int]
@@ -38,9 +41,19 @@ class OpenTask:
     """State changes that the first commit has to write before its own."""
     ended: set[TopicPartition] = field(default_factory=set)
     """Inputs of a finite run that will bring nothing more."""
+    consumed: Counter[TopicPartition] = field(default_factory=Counter)
+    """Records read, by input."""
+    oldest_ms: dict[str, int] = field(default_factory=dict)
+    """By topic, the least timestamp at the beginning of a batch that waits for a commit."""
     closed: bool = False
     broken: bool = False
     """What it holds is not to be committed: it broke on a batch, or nobody knows what became of its last cut."""
+
+    def took(self, partition: TopicPartition, records: int, first_ms: int | None) -> None:
+        """A batch was processed; `first_ms` is the timestamp of its first record."""
+        self.consumed[partition] += records
+        if first_ms is not None:
+            self.oldest_ms[partition.topic] = min(first_ms, self.oldest_ms.get(partition.topic, first_ms))
 
     def cut(self) -> Cut | None:
         cut = self.task.cut()
@@ -58,14 +71,19 @@ class OpenTask:
 class Committer:
     """Commits tasks, one commit at a time. `Task.cut` is called only when everything cut before is in the store."""
 
-    def __init__(self, delivery: Delivery, committed: Callable[[Cut], None], cache_bytes_max: int) -> None:
+    def __init__(
+        self, delivery: Delivery, committed: Callable[[Cut], None], cache_bytes_max: int, observer: Observer
+    ) -> None:
         """`committed` is told of each cut that is done; `cache_bytes_max` bounds what all tasks have cached."""
         self._delivery = delivery
         self._cache_bytes_max = cache_bytes_max
         self._committed = committed
+        self._observer = observer
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self.commits = 0
+        self.committed_at: float | None = None
+        """When the last one ended, by the monotonic clock."""
         self.commit_s = 0.0
 
     async def commit(self, tasks: Collection[OpenTask], membership: Membership) -> bool:
@@ -84,6 +102,7 @@ class Committer:
             if not cuts:
                 return False
             started_at = time.monotonic()
+            oldest_ms = _oldest(task for task, _ in cuts)
             try:
                 await self._delivery.deliver([(task.task, cut) for task, cut in cuts], membership)
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, cuts)
@@ -97,7 +116,11 @@ class Committer:
             # Here and nowhere else: everything that was cut is in the stores.
             trim_caches([opened.task for opened in tasks if not opened.closed], self._cache_bytes_max)
             self.commits += 1
-            self.commit_s += time.monotonic() - started_at
+            self.committed_at = time.monotonic()
+            self.commit_s += self.committed_at - started_at
+            now_ms = time.time() * 1000
+            ages_ms = {topic: now_ms - first_ms for topic, first_ms in oldest_ms.items()}
+            self._observer.committed(self.committed_at - started_at, ages_ms)
             return True
 
     def _apply(self, cuts: Sequence[tuple[OpenTask, Cut]]) -> None:
@@ -118,3 +141,13 @@ class Committer:
     def close(self) -> None:
         self._delivery.close()
         self._thread.shutdown(wait=False)
+
+
+def _oldest(tasks: Iterable[OpenTask]) -> dict[str, int]:
+    """The least timestamp that the tasks noted since they were asked last, by topic."""
+    oldest: dict[str, int] = {}
+    for task in tasks:
+        for topic, first_ms in task.oldest_ms.items():
+            oldest[topic] = min(first_ms, oldest.get(topic, first_ms))
+        task.oldest_ms = {}
+    return oldest

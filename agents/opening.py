@@ -34,12 +34,19 @@ class TaskOpener:
         self._dir = dir_
         self._restorer = Restorer(config)
         self._restoring: dict[TaskId, RestoreProgress] = {}
+        self._ended: list[int] = []
+        """Records that each restore has read that is over."""
         self._sources = {s.name for s in factory.topology.topics if s.kind is TopicKind.SOURCE}
 
     @property
     def restoring(self) -> dict[TaskId, RestoreProgress]:
         """How far the restores are that run at the moment, by task."""
         return self._restoring.copy()
+
+    @property
+    def restored(self) -> int:
+        """Records read from changelogs so far."""
+        return sum(self._ended) + sum(progress.records for progress in self.restoring.values())
 
     def open(self, spec: TaskSpec, cancelled: Callable[[], bool]) -> OpenTask:
         """The task with its state as its changelog has it.
@@ -84,6 +91,7 @@ class TaskOpener:
                 store.close()
                 raise
         finally:
+            self._ended.append(progress.records)
             del self._restoring[spec.id]
         return store, span.end, repairs
 

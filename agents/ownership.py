@@ -81,6 +81,16 @@ class Ownership:
         """How far the restores are that run at the moment."""
         return self._opener.restoring
 
+    @property
+    def in_order(self) -> list[OpenTask]:
+        """The open tasks, by stage and partition."""
+        return [opened for _, opened in sorted(self.tasks.items())]
+
+    @property
+    def restored(self) -> int:
+        """Records read from changelogs so far."""
+        return self._opener.restored
+
     async def take_over(self, specs: Iterable[TaskSpec], membership: Membership) -> None:
         """Have exactly the tasks whose inputs the membership assigns, open or on the way."""
         wanted = {spec.id: spec for spec in specs if spec.inputs <= membership.partitions}

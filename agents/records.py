@@ -52,6 +52,14 @@ class ParsedBatch:
     _values: list[bytes | None] | None = field(default=None, init=False)
     _offsets: list[int] | None = field(default=None, init=False)
 
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def first_timestamp(self) -> int | None:
+        """That of the first record, in ms; None where there is none."""
+        return self._records[0].timestamp if self._records else None
+
     @property
     def values(self) -> Sequence[bytes | None]:
         if self._values is None:

@@ -34,6 +34,7 @@ BUSY_BUFFERS = 3
 BUSY_FILES = 12
 """Files not yet merged above which loading waits; from 20 on RocksDB itself would hold writers up."""
 ROOM_S = 0.002
+SIZE_PROPERTIES = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
 COUNT_STEP = 4_096
 
 
@@ -49,6 +50,10 @@ class RestorableStore(Store, Protocol):
 
         A process that ends inside keeps all changes up to some position. Without an exception, everything is kept.
         """
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, by estimate."""
 
     def entries(self) -> Generator[int, None, None]:
         """Count the entries: the count so far, after every few thousand, and at the end."""
@@ -86,6 +91,10 @@ class MemoryStore:
 
     def loading(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    @property
+    def size(self) -> int:
+        return sum(len(key) + len(value) for key, value in self._entries.items())
 
     def entries(self) -> Generator[int, None, None]:
         yield len(self._entries)
@@ -138,6 +147,13 @@ class RocksStore:
             raise self._failure(error) from error
         finally:
             del cursor  # which keeps the directory locked, and a traceback would keep it
+
+    @property
+    def size(self) -> int:
+        try:
+            return sum(self._db.property_int_value(name) or 0 for name in SIZE_PROPERTIES)
+        except Exception as error:
+            raise self._failure(error) from error
 
     def entries(self) -> Generator[int, None, None]:
         cursor = self._db.iter()

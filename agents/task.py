@@ -240,6 +240,18 @@ class Task:
     def watermark(self) -> int:
         return self._execution.watermarks.current()
 
+    @property
+    def state_keys(self) -> int:
+        """Entries of its state at the last cut."""
+        return sum(state.live for state in self._execution.states)
+
+    def progress(self, partition: TopicPartition) -> Progress | None:
+        """How far event time has come in one of its source partitions; None of another input."""
+        if self._decoder is None:
+            return None
+        watermarks = self._execution.watermarks
+        return Progress(watermarks.of(partition.partition), watermarks.is_idle(partition.partition))
+
     def begin(self, partition: TopicPartition, offset: int) -> None:
         """Read an input that was never read from an offset on; the next commit keeps it."""
         self._offsets[partition] = offset

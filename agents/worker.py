@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 
@@ -29,10 +29,12 @@ from headrace.agents.directory import WorkerDirectory, claim
 from headrace.agents.ending import EXIT_DONE, Deadline, verdict
 from headrace.agents.errors import BatchFailed, CommitFailed, Fenced, KafkaFailure, StateFailure
 from headrace.agents.liveness import Liveness, Stand
+from headrace.agents.observer import Observer, Unobserved
 from headrace.agents.opening import TaskOpener
 from headrace.agents.ownership import Ownership
 from headrace.agents.producer import INIT_S, UnsendableState
 from headrace.agents.records import FetchedBatch
+from headrace.agents.status import CommitStatus, WorkerStatus, restore_status, task_status
 from headrace.agents.suspects import ATTEMPTS_MAX, Suspects
 from headrace.agents.tables import held_tasks
 from headrace.agents.task import Progress, TaskFactory, TaskStopped
@@ -52,7 +54,31 @@ FAILURES_MAX = 3
 """Commits in a row that may fail; the last one ends the process."""
 
 
-def run_worker(config: WorkerConfig, factory: TaskFactory) -> int:
+class Service(Protocol):
+    """Something that runs on the worker's loop beside it, and may watch it."""
+
+    @property
+    def observer(self) -> Observer: ...
+
+    async def start(self, worker: Worker) -> None:
+        """Raises KafkaFailure where it cannot, which ends the worker."""
+
+    async def stop(self) -> None: ...
+
+
+class NoService:
+    """Nothing runs beside the worker."""
+
+    observer = Unobserved()
+
+    async def start(self, worker: Worker) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+def run_worker(config: WorkerConfig, factory: TaskFactory, service: Service | None = None) -> int:
     """Run one worker until it is told to stop, a finite run is complete, or it cannot go on; the exit code.
 
     To be called in the main thread of a process of its own: takes over SIGTERM and SIGINT, and ends the process itself
@@ -60,7 +86,7 @@ def run_worker(config: WorkerConfig, factory: TaskFactory) -> int:
     """
     spare_garbage_collection()
     deadline = Deadline(config.stop_deadline_s)
-    code = asyncio.run(Worker(config, factory).run(deadline.start))
+    code = asyncio.run(Worker(config, factory, service or NoService()).run(deadline.start))
     # The interpreter waits for threads that may be waiting for Kafka: the deadline holds until the process is gone.
     deadline.code = code
     return code
@@ -93,11 +119,14 @@ class Counters:
 class Worker:
     """Feeds and commits the open tasks, on the main loop. Use once."""
 
-    def __init__(self, config: WorkerConfig, factory: TaskFactory) -> None:
+    def __init__(self, config: WorkerConfig, factory: TaskFactory, service: Service) -> None:
+        self._service = service
+        self._observer = service.observer
         self.config = config
         self.factory = factory
         self.topology: Topology = factory.topology
         self.counters = Counters()
+        self._sources = {spec.name for spec in self.topology.topics if spec.kind is TopicKind.SOURCE}
         self._settled = False
         """Between rebalances: batches come, commits go by the clock."""
         self._stopping = False
@@ -133,6 +162,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop, number)
         self._background.spawn(self._start())
+        self._background.spawn(self._service.start(self))
         code = await self._outcome
         on_stop(code)
         return await self._close(code)
@@ -146,7 +176,7 @@ class Worker:
         self._delivery = new_delivery(self.config, outlets, self._name, self)
         # Before the group may count on this worker: what its predecessor left unfinished holds everybody up.
         await self._renew()
-        self._committer = Committer(self._delivery, self._note_committed, self.config.state_cache_bytes)
+        self._committer = Committer(self._delivery, self._note_committed, self.config.state_cache_bytes, self._observer)
         exchanges = [spec.name for spec in self.topology.topics if spec.kind is TopicKind.REPARTITION]
         self._purge = purge.PurgeSchedule(exchanges, time.monotonic(), purge.INTERVAL_S)
         opener = TaskOpener(self.config, self.factory, self._cluster, topics, self._directory.path)
@@ -227,7 +257,7 @@ class Worker:
 
     async def _close(self, code: int) -> int:
         self._background.close()
-        status = self.status()
+        numbers = self.numbers()
         if self._started:
             if code == EXIT_DONE:
                 code = await self._commit_finally()
@@ -238,8 +268,9 @@ class Worker:
             self._owned.close_all()
             if self._following is not None:
                 await self._following
+        await self._service.stop()
         self._background.shut_down()
-        log.info("stopped", exit_code=code, **status)
+        log.info("stopped", exit_code=code, **numbers)
         return code
 
     async def _commit_finally(self) -> int:
@@ -253,8 +284,32 @@ class Worker:
             return verdict(error)[0]
         return EXIT_DONE
 
-    def status(self) -> dict[str, Any]:
-        """Numbers and states of the moment, for logs, metrics and health."""
+    def status(self) -> WorkerStatus:
+        """What this worker is doing at this moment. On the main loop."""
+        counters, started = self.counters, self._started
+        at = self._committer.committed_at if started else None
+        owned = self._owned if started else None
+        return WorkerStatus(
+            self.config.app,
+            self.topology.plan_version,
+            self.config.guarantee,
+            self.config.slot,
+            owned is not None and self._settled and not owned.opening,
+            {f"{topic}-{number}": stall.reason for (topic, number), stall in self._liveness.stalls.items()},
+            CommitStatus(
+                self._committer.commits if started else 0,
+                counters.commits_failed,
+                counters.fenced,
+                None if at is None else time.monotonic() - at,
+            ),
+            counters.rebalances,
+            0 if owned is None else owned.restored,
+            () if owned is None else restore_status(owned.restoring),
+            () if owned is None else tuple(task_status(each, self._reader.ends) for each in owned.in_order),
+        )
+
+    def numbers(self) -> dict[str, Any]:
+        """Numbers and states of the moment, for the log."""
         numbers: dict[str, Any] = asdict(self.counters)
         if self._started:
             tasks = self._owned.tasks.values()
@@ -297,8 +352,12 @@ class Worker:
             if self.config.ends is not None:
                 batch = batch.ending_at(self.config.ends.get(partition, batch.next_offset))
             for part in batch.parts():
+                started_s = time.thread_time()
                 for each in self._suspects.parts(part):
                     self._process(opened, partition, each)
+                opened.took(partition, len(part), part.first_timestamp if partition.topic in self._sources else None)
+                used_s = time.thread_time() - started_s
+                self._observer.processed(opened.task.spec.id.stage, partition, len(part), used_s)
             self._delivery.take(opened.task)
             self._end_inputs(opened)
         except CommitFailed as error:

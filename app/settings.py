@@ -39,8 +39,6 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-UNAVAILABLE = frozenset({"http_host", "http_port"})
-"""Settings that nothing in this version honours yet: given ones are refused."""
 OWNED_PROPERTIES = {
     "bootstrap.servers": "set by bootstrap_servers",
     "enable.auto.commit": "Headrace's own: offsets are committed with the results",
@@ -118,9 +116,9 @@ class Settings(BaseSettings):
     state_cache_mb: Annotated[int, Field(ge=1)] = 64
     """Memory for the state cache of one worker."""
     http_host: str = "127.0.0.1"
-    """Address of the worker's HTTP endpoints."""
+    """Address of the workers' HTTP endpoints."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8088
-    """Port of the first worker's HTTP endpoints; the next worker has the next port."""
+    """Port of the first worker's HTTP endpoints, the next worker has the next one; 0: no endpoints."""
     on_error: OnError = OnError.DEAD_LETTER
     """What a bad record does."""
     late: Late = Late.DEAD_LETTER

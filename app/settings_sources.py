@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
 from headrace.app.errors import UsageError
-from headrace.app.settings import UNAVAILABLE, Settings
+from headrace.app.settings import Settings
 from headrace.sql.errors import did_you_mean
 
 PREFIX = "HEADRACE_"
@@ -147,8 +147,6 @@ def _known(layer: Layer, problems: list[str]) -> Layer:
     for name, value in layer.values.items():
         if (name in Settings.model_fields and name != KAFKA) or re.fullmatch(rf"{KAFKA}\.[\w.-]+", name):
             known[name] = value
-            if name in UNAVAILABLE:
-                problems.append(f"{layer.labels[name]}: not available yet in this version")
         else:
             hint = did_you_mean(
                 name, [*(field for field in Settings.model_fields if field != KAFKA), "kafka.<property>"]

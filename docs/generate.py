@@ -26,6 +26,7 @@ from typing import Annotated, Any  # noqa: F401  # for HINTS
 from headrace import App, SqlError
 from headrace.app import settings as s
 from headrace.app.cli import run_command
+from headrace.app.instruments import INSTRUMENTS
 from headrace.sql import aggregate_calls
 from headrace.sql import options as o
 from headrace.sql import types as t
@@ -428,6 +429,14 @@ def refusal(sql: str) -> str:
     raise AssertionError(f"is not refused any more: {sql}")
 
 
+def metrics() -> str:
+    rows = [
+        (_code(each.name), each.kind.value, each.unit.strip("{}"), each.what, ", ".join(each.attributes))
+        for each in INSTRUMENTS
+    ]
+    return table(("metric", "kind", "unit", "meaning", "attributes besides `job`"), rows)
+
+
 def settings() -> str:
     rows: list[tuple[str, ...]] = []
     for name, field in s.Settings.model_fields.items():
@@ -435,8 +444,6 @@ def settings() -> str:
             continue
         default = _default(field.default)
         doc = field.description or {"log_format": "Form of the log.", "log_level": "Least level that is logged."}[name]
-        if name in s.UNAVAILABLE:
-            default, doc = "", "Not there yet: refused when given."
         values = getattr(field.annotation, "__members__", None)
         choices = f" ({', '.join(map(str, values.values()))})" if values else ""
         rows.append((_code(name), _code(default) if default else "", doc.rstrip(".") + choices, FLAGS.get(name, "")))
@@ -461,6 +468,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "conversions": conversions,
     "refused": refused,
     "settings": settings,
+    "metrics": metrics,
 }
 
 

@@ -223,6 +223,7 @@ class SqlApp:
             "HEADRACE_BOOTSTRAP_SERVERS": self.bootstrap,
             "HEADRACE_STATE_DIR": str(self.state),
             "HEADRACE_LOG_FORMAT": "json",
+            "HEADRACE_HTTP_PORT": "0",
             **self.environment,
         }
         log = self.directory / f"log-{len(self.runs)}"

@@ -58,6 +58,7 @@ class App:
         environment = os.environ | {
             "HEADRACE_BOOTSTRAP_SERVERS": self.broker,
             "HEADRACE_STATE_DIR": str(self.directory / "state"),
+            "HEADRACE_HTTP_PORT": "0",
         }
         self.log = self.directory / f"log-{len(self.processes)}"
         with self.log.open("w") as stderr:

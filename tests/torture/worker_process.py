@@ -86,7 +86,7 @@ def _tell_where_it_stands(*_: object) -> None:
 
 
 def _stand(worker: Worker) -> Iterator[str]:
-    yield f"settled {worker._settled}, broken {worker._broken}, rebalance {worker._rebalance}, {worker.status()}"
+    yield f"settled {worker._settled}, broken {worker._broken}, rebalance {worker._rebalance}, {worker.numbers()}"
     consumer, fetching = worker._app.consumer, worker._reader._ensure_consumer()
     yield f"flow {consumer.flow_active}, active {sorted(consumer._active_partitions or ())}"
     yield f"fetched {sorted(fetching._fetcher._records)}, in flight {fetching._fetcher._in_flight}"

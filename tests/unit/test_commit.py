@@ -12,6 +12,7 @@ from headrace.agents.commit import Committer, OpenTask
 from headrace.agents.delivery import Delivery, TaskCut
 from headrace.agents.errors import CommitFailed
 from headrace.agents.membership import Membership
+from headrace.agents.observer import Unobserved
 from headrace.agents.task import Task
 from headrace.sql.runtime.records import Cut
 
@@ -43,7 +44,7 @@ def test_task_that_is_closed_before_its_commit_begins_is_left_out() -> None:
 
     async def committed() -> list[int]:
         delivery = Delivered()
-        committer = Committer(cast(Delivery, delivery), lambda _: None, 0)
+        committer = Committer(cast(Delivery, delivery), lambda _: None, 0, Unobserved())
         kept, broken = (OpenTask(cast(Task, Changed()), None, 0, {}, {}) for _ in range(2))
         commit = asyncio.ensure_future(committer.commit([kept, broken], Membership(1, "m", frozenset())))
         await asyncio.sleep(0)  # it has been asked for, and has not begun
@@ -59,7 +60,7 @@ def test_task_whose_commit_failed_is_not_cut_again() -> None:
 
     async def committed() -> tuple[bool, bool]:
         delivery = Delivered(fails=True)
-        committer = Committer(cast(Delivery, delivery), lambda _: None, 0)
+        committer = Committer(cast(Delivery, delivery), lambda _: None, 0, Unobserved())
         task = OpenTask(cast(Task, Changed()), None, 0, {}, {})
         with pytest.raises(CommitFailed):
             await committer.commit([task], Membership(1, "m", frozenset()))

@@ -132,11 +132,6 @@ def test_exactly_once_with_uncommitted_reads_is_refused(tmp_path: Path) -> None:
     assert load(tmp_path, sets=given).guarantee is Guarantee.AT_LEAST_ONCE
 
 
-@pytest.mark.parametrize("name", ["http_host", "http_port"])
-def test_setting_that_nothing_honours_yet_is_refused(tmp_path: Path, name: str) -> None:
-    assert any("not available yet" in line for line in problems(tmp_path, sets=[f"{name}=1"]))
-
-
 @pytest.mark.parametrize("name", ["bootstrap.servers", "group.id", "transactional.id"])
 def test_client_property_that_headrace_owns_is_refused(tmp_path: Path, name: str) -> None:
     (line,) = problems(tmp_path, sets=[f"kafka.{name}=x"])

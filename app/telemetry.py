@@ -1,0 +1,99 @@
+"""Metrics of a worker through the OpenTelemetry SDK: to a collector by OTLP, and as text for Prometheus.
+
+Nothing here is on the way of a record. Counters and gauges are read by whoever exports from the status that the loop of
+the worker publishes once a second, as one immutable value; histograms are told of each batch and commit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Histogram, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from headrace.agents.status import WorkerStatus
+from headrace.app import instruments
+from headrace.app.instruments import INSTRUMENTS, Instrument, Kind, Read
+from headrace.sql.runtime.records import TopicPartition
+
+
+def resource(app: str, slot: int, instance_id: str | None) -> Resource:
+    """Who speaks; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come before it."""
+    own = {
+        "service.name": app,
+        "service.namespace": "headrace",
+        "service.version": version("headrace"),
+        "service.instance.id": f"{instance_id or os.uname().nodename}-{slot}",
+    }
+    return Resource.create(own).merge(OTELResourceDetector().detect())
+
+
+def otlp() -> MetricReader:
+    """Sends metrics to where OpenTelemetry's own environment variables say, as often as they say."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    return PeriodicExportingMetricReader(OTLPMetricExporter())
+
+
+class Telemetry:
+    """An `Observer` of a worker, and the metrics that come of it."""
+
+    def __init__(self, app: str, who: Resource, readers: Iterable[MetricReader]) -> None:
+        self._job = {"job": app}
+        self._status: WorkerStatus | None = None
+        self._registry = CollectorRegistry()
+        self._provider = MeterProvider([PrometheusMetricReader(registry=self._registry), *readers], who)
+        self._histograms: dict[str, Histogram] = {}
+        meter = self._provider.get_meter("headrace", version("headrace"))
+        for each in INSTRUMENTS:
+            match each.kind:
+                case Kind.HISTOGRAM:
+                    self._histograms[each.name] = meter.create_histogram(
+                        each.name, each.unit, each.what, explicit_bucket_boundaries_advisory=list(each.buckets)
+                    )
+                case Kind.COUNTER:
+                    meter.create_observable_counter(each.name, [self._reading(each)], each.unit, each.what)
+                case Kind.GAUGE:
+                    meter.create_observable_gauge(each.name, [self._reading(each)], each.unit, each.what)
+
+    def _reading(self, instrument: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        read: Read | None = instrument.read
+        assert read is not None, instrument.name
+
+        def observe(_options: CallbackOptions) -> Iterable[Observation]:
+            status = self._status
+            if status is not None:
+                for value, attributes in read(status):
+                    yield Observation(value, {**self._job, **attributes})
+
+        return observe
+
+    def publish(self, status: WorkerStatus) -> None:
+        """What is exported from now on. One assignment: read by other threads without a lock."""
+        self._status = status
+
+    def exposition(self) -> tuple[bytes, str]:
+        """Everything as Prometheus reads it, and the media type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    def close(self) -> None:
+        """Send what was not sent yet."""
+        self._provider.shutdown()
+
+    # What the worker tells
+
+    def processed(self, stage: str, partition: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002
+        attributes = {**self._job, "stage": stage}
+        self._histograms[instruments.BATCH_RECORDS.name].record(records, attributes)
+        self._histograms[instruments.BATCH_DURATION.name].record(seconds, attributes)
+
+    def committed(self, seconds: float, oldest_ms: Mapping[str, float]) -> None:
+        self._histograms[instruments.COMMIT_DURATION.name].record(seconds, self._job)
+        for topic, age_ms in oldest_ms.items():
+            self._histograms[instruments.LATENCY.name].record(max(age_ms, 0.0) / 1000, {**self._job, "topic": topic})

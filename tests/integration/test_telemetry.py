@@ -1,0 +1,151 @@
+"""What a running app shows of itself: health, status, metrics over HTTP, and metrics sent by OTLP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.integration.edge_cluster import wait_until
+from tests.integration.sql_app import NewSqlApp, SqlApp, row
+
+from headrace.app import broker as brokers
+
+SQL = """
+CREATE STREAM hits (page VARCHAR, at TIMESTAMP, WATERMARK FOR at AS at) WITH (topic = '{name}-in');
+CREATE TABLE pages WITH (topic = '{name}-pages', changes = 'latest') AS
+SELECT page, COUNT(*) AS hits FROM hits GROUP BY page EMIT CHANGES;
+"""
+COUNT = 400
+
+
+@pytest.fixture
+def port() -> int:
+    return brokers.free_port()
+
+
+def hits(app: SqlApp) -> None:
+    app.produce([row(n % 4, page=f"p{n % 7}", at=1_700_000_000_000 + n) for n in range(COUNT)])
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def status(port: int) -> dict[str, Any]:
+    code, text = get(port, "/status")
+    return json.loads(text) if code == 200 else {"tasks": [], "ready": False}
+
+
+def test_worker_tells_what_it_is_doing(new_sql_app: NewSqlApp, port: int) -> None:
+    app = new_sql_app(SQL)
+    app.environment = {"HEADRACE_HTTP_PORT": str(port)}
+    hits(app)
+    run = app.run()
+    wait_until(lambda: run.ended or get(port, "/health/ready")[0] == 200, "the worker is ready")
+    app.await_caught_up()
+    assert get(port, "/health/live")[0] == 200
+
+    def source_inputs() -> list[dict[str, Any]]:
+        return [i for task in status(port)["tasks"] for i in task["inputs"] if i["topic"] == app.source]
+
+    wait_until(lambda: sum(i["consumed"] for i in source_inputs()) == COUNT, "every record is counted")
+    assert [(i["position"], i["lag"]) for i in source_inputs()] == [(COUNT // 4, 0)] * 4
+    found = status(port)
+    assert (found["app"], found["ready"], found["guarantee"]) == (app.name, True, "exactly_once")
+    assert found["commits"]["count"] > 0
+    assert sum(task["state_keys"] for task in found["tasks"]) == 7
+
+    def metrics() -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for family in text_string_to_metric_families(get(port, "/metrics")[1]):
+            for sample in family.samples:
+                if sample.labels.get("topic", app.source) == app.source:
+                    sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+        return sums
+
+    found_metrics = metrics()
+    assert found_metrics["headrace_records_consumed_total"] == COUNT
+    assert found_metrics["headrace_worker_ready"] == 1
+    assert found_metrics["headrace_commit_duration_seconds_count"] > 0
+    assert found_metrics["headrace_end_to_end_latency_seconds_count"] > 0
+    assert found_metrics["headrace_state_bytes"] > 0
+    assert run.stop() == 0
+
+
+def test_taken_port_that_was_asked_for_is_waited_for(new_sql_app: NewSqlApp, port: int) -> None:
+    app = new_sql_app(SQL)
+    with ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler):
+        run = app.run("--set", f"http_port={port}")
+        wait_until(lambda: f"127.0.0.1:{port} for HTTP is taken" in run.log(), "the worker says what is wrong")
+    run.await_events("serving HTTP")
+    assert run.events("worker ended, restarting")[0]["exit"] == "3"
+    assert run.stop() == 0
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes metrics by OTLP over HTTP, as an OpenTelemetry collector does."""
+
+    received: list[ExportMetricsServiceRequest]
+
+    def do_POST(self) -> None:
+        request = ExportMetricsServiceRequest()
+        request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+        self.received.append(request)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[ExportMetricsServiceRequest]]]:
+    received: list[ExportMetricsServiceRequest] = []
+    handler = type("Handler", (Collector,), {"received": received})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", received
+        server.shutdown()
+        thread.join()
+
+
+def test_metrics_reach_a_collector(new_sql_app: NewSqlApp) -> None:
+    app = new_sql_app(SQL)
+    hits(app)
+    with collector() as (endpoint, received):
+        app.environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+            "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
+        }
+        app.run_to_end()
+    assert received
+    resource = {a.key: a.value.string_value for a in received[-1].resource_metrics[0].resource.attributes}
+    assert resource["service.name"] == app.name
+    assert resource["deployment.environment"] == "test"
+    metrics = {
+        metric.name: metric
+        for request in received
+        for scope in request.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+    }
+    assert metrics["headrace.batch.records"].histogram.data_points[0].count > 0
+    assert sum(point.sum for point in metrics["headrace.batch.records"].histogram.data_points) >= COUNT
+    assert metrics["headrace.commit.duration"].unit == "s"
+    assert "headrace.worker.ready" in metrics
