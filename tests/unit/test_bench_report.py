@@ -150,7 +150,7 @@ def test_report_can_be_made_again(tmp_path: Path) -> None:
 
 
 def test_results_that_differ_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="results of S5-10 differ: mode single with 1, mode single with 4"):
+    with pytest.raises(InputError, match="results of S5-10 differ: mode single with 1 partitions, mode single with 4"):
         measured(tmp_path, [throughput("S5-10", "single", 1, 1), throughput("S5-10", "single", 4, 1, result="another")])
 
 
