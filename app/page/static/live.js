@@ -86,12 +86,14 @@ function showTable(rows) {
   }));
 }
 
-function newPlot(title, rows) {
+function newFigure(title) {
+  return element("figure", "", { role: "img", "aria-label": `${title}; the table below has the numbers` });
+}
+
+function newPlot(title, rows, figure) {
   const style = getComputedStyle(document.documentElement);
-  const axis = { stroke: style.getPropertyValue("--soft"), grid: { stroke: style.getPropertyValue("--line") } };
-  const figure = element("figure", "", { role: "img", "aria-label": `${title}; the table below has the numbers` });
-  byId("charts").append(figure);
-  const series = rows.map((row, at) => ({ label: row.name, stroke: COLOURS[at % COLOURS.length], width: 1.5 }));
+  const axis = { stroke: style.getPropertyValue("--soft"), grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
+  const series = rows.map((row, at) => ({ label: row.name, stroke: COLOURS[at % COLOURS.length], width: 1.5, points: { show: false } }));
   const size = { width: figure.clientWidth - 20, height: 200 };
   const plot = new uPlot({ title, ...size, series: [{}, ...series], axes: [axis, { ...axis, size: 64 }] }, null, figure);
   return { figure, plot, columns: rows.map(() => []) };
@@ -101,9 +103,11 @@ function showCharts(rows, at) {
   const present = rows.map((row) => row.name).join(" ");
   if (present !== names) {
     for (const { plot } of plots) plot.destroy();
-    byId("charts").replaceChildren();
+    // All are in place before the first is measured: the width of each depends on how many there are.
+    const figures = CHARTS.map(([title]) => newFigure(title));
+    byId("charts").replaceChildren(...figures);
     times = [];
-    plots = CHARTS.map(([title]) => newPlot(title, rows));
+    plots = CHARTS.map(([title], chart) => newPlot(title, rows, figures[chart]));
     names = present;
   }
   times = [...times, at].slice(-POINTS);
