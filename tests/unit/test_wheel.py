@@ -39,6 +39,7 @@ def test_wheel_has_every_module_and_data_file(wheel_names: set[str]) -> None:
     expected = {"headrace/__init__.py", "headrace/py.typed", "headrace/app/broker/kafka.lock"}
     for layer in ("app", "agents", "sql"):
         expected |= {f"headrace/{path.relative_to(ROOT)}" for path in (ROOT / layer).rglob("*.py")}
+    expected |= {f"headrace/{path.relative_to(ROOT)}" for path in (ROOT / "app/page/static").iterdir()}
     assert expected <= wheel_names
 
 
