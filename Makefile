@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench torture image clean lock format
+.PHONY: help setup demo test check bench browser-test torture image clean lock format
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -56,6 +56,10 @@ bench: $(STAMP) ## all benchmarks and their report, about 25 minutes (see docs/b
 	$(BIN)/headrace bench restore --repeat 3 --output $(BENCH)
 	$(BIN)/headrace bench budget --output $(BENCH)
 	$(BIN)/headrace bench report $(BENCH)
+
+browser-test: $(STAMP) ## the live page of a worker in a real Chromium, which must be installed; screenshots in build/
+	@command -v chromium >/dev/null || { echo "missing: chromium (on Debian and Ubuntu the package chromium)" >&2; exit 1; }
+	@$(BIN)/python -m pytest -q -n 0 tests/browser
 
 torture: $(STAMP) ## rounds of torture until 1,000 workers were killed, and the report of them
 	@$(BIN)/python -m tests.torture

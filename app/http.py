@@ -1,4 +1,4 @@
-"""The HTTP endpoints of a worker: whether it lives and is ready, what it is doing, and its metrics."""
+"""The HTTP endpoints of a worker: whether it lives and is ready, what it is doing, metrics, a live page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.observer import Observer, Unobserved
+from headrace.app import page
 
 if TYPE_CHECKING:
     from headrace.agents.status import WorkerStatus
@@ -71,7 +72,7 @@ def application(source: Source, telemetry: Telemetry | None) -> web.Application:
         return web.Response(body=body, headers={"Content-Type": media_type})
 
     app = web.Application(middlewares=[_guarded])
-    app.add_routes(routes)
+    app.add_routes([*routes, *page.routes()])
     return app
 
 
