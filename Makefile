@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench browser-test torture image clean lock format
+.PHONY: help setup demo test check bench browser-test torture dashboards dashboards-test image clean lock format
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 25
 
 setup: $(STAMP) ## virtual environment with the locked dependencies
 
@@ -63,6 +63,14 @@ browser-test: $(STAMP) ## the live page of a worker in a real Chromium, which mu
 
 torture: $(STAMP) ## rounds of torture until 1,000 workers were killed, and the report of them
 	@$(BIN)/python -m tests.torture
+
+dashboards: $(STAMP) ## write the Grafana dashboards of the chart from their code
+	$(BIN)/python -m helm.dashboards.generate
+
+dashboards-test: $(STAMP) ## ask a real Prometheus, which watches a real worker, what dashboards and alerts ask
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
+	  { echo "did not run: prometheus and promtool are missing (on Debian and Ubuntu the package prometheus)" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/dashboards -q -n 0
 
 image: ## container image, by docker, podman or buildah
 	@test -f Dockerfile || { echo "no Dockerfile yet" >&2; exit 1; }

@@ -85,6 +85,8 @@ class CommitStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
+    time_s: float
+    """When all this was so, in seconds since the epoch."""
     app: str
     plan: str
     """Version of the plan: workers with another one are refused."""

@@ -290,6 +290,7 @@ class Worker:
         at = self._committer.committed_at if started else None
         owned = self._owned if started else None
         return WorkerStatus(
+            time.time(),
             self.config.app,
             self.topology.plan_version,
             self.config.guarantee,

@@ -47,6 +47,14 @@ def _by_input(value: Callable[[InputStatus], float | None]) -> Read:
     return read
 
 
+def _watermark_lag(status: WorkerStatus) -> Iterable[Value]:
+    for task in status.tasks:
+        for each in task.inputs:
+            if each.watermark_ms is not None and not each.idle:
+                lag_s = status.time_s - each.watermark_ms / 1000
+                yield lag_s, {"stage": task.stage, "topic": each.topic, "partition": each.partition}
+
+
 def _by_query(value: Callable[[QueryStatus], float]) -> Read:
     def read(status: WorkerStatus) -> Iterable[Value]:
         for task in status.tasks:
@@ -135,12 +143,12 @@ INSTRUMENTS = (
     ),
     Instrument("headrace.consumer.lag", Kind.GAUGE, "{record}", "Records to go.", _INPUT, _by_input(lambda i: i.lag)),
     Instrument(
-        "headrace.watermark",
+        "headrace.watermark.lag",
         Kind.GAUGE,
         "s",
-        "Event time up to which a source partition was read, in seconds since the epoch.",
+        "How far the event time of a source partition is behind the clock; there is none of one that is idle.",
         _INPUT,
-        _by_input(lambda i: None if i.watermark_ms is None else i.watermark_ms / 1000),
+        _watermark_lag,
     ),
     LATENCY,
     Instrument(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -76,7 +75,8 @@ def test_page_shows_what_the_worker_says(browser: Browser, served: tuple[SqlApp,
     inputs = [each for task in status_of(address)["tasks"] for each in task["inputs"]]
     expect(table).to_have_count(len(inputs))
     for each in inputs:
-        line = page.locator("#partitions tr", has_text=re.compile(rf"{each['topic']}-{each['partition']}\b"))
+        name = page.get_by_role("rowheader", name=f"{each['topic']}-{each['partition']}", exact=True)
+        line = page.locator("#partitions tr").filter(has=name)
         expect(line).to_contain_text(f"{each['position']:,}")
     # Lively: what comes now is seen on the page without being asked for.
     app.produce([row(0, page="late", at=1_700_000_001_000) for _ in range(1_000)])

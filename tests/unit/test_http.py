@@ -42,7 +42,18 @@ TASK = TaskStatus(
     (QueryStatus("totals", 40, 2, 1, 0),),
 )
 STATUS = WorkerStatus(
-    "shop", "plan", "exactly_once", 0, True, {"trades-3": "slow"}, CommitStatus(5, 1, 2, 0.25), 4, 11, (), (TASK,)
+    100.0,
+    "shop",
+    "plan",
+    "exactly_once",
+    0,
+    True,
+    {"trades-3": "slow"},
+    CommitStatus(5, 1, 2, 0.25),
+    4,
+    11,
+    (),
+    (TASK,),
 )
 
 
