@@ -86,7 +86,7 @@ def _allowed(name: str) -> dict[str, object]:
             return {"type": "boolean"}
         if issubclass(kind, int):
             return {"type": "integer"}
-    return {"type": ["string", "number"]}
+    return {"type": "string"}
 
 
 if __name__ == "__main__":

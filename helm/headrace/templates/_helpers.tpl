@@ -65,3 +65,12 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end -}}
+
+{{- /* A value as text in quotes. Helm holds whole numbers as floats, and would write 1e+06. */ -}}
+{{- define "headrace.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}
+{{- . | int64 | toString | quote -}}
+{{- else -}}
+{{- . | toString | quote -}}
+{{- end -}}
+{{- end -}}
