@@ -31,13 +31,17 @@ demo: $(STAMP) ## real flights through a real Kafka, checked against DuckDB
 test: $(STAMP) ## unit, golden, property, integration and short torture tests
 	@PYTHON=$(BIN)/python tests/run unit golden property integration torture
 
-check: $(STAMP) ## lint, format, types, layers, cost of four workloads, and that every test can be imported
+check: $(STAMP) build/tools/helm ## lint, format, types, layers, the Helm chart, cost of four workloads, and that every test can be imported
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m headrace.app.bench.guard
+	$(BIN)/python -m pytest tests/helm -q -n 2
 	@found=$$($(BIN)/python -m pytest --collect-only --quiet tests) || { echo "$$found"; exit 1; }
+
+build/tools/helm: $(STAMP) requirements/helm.txt
+	@$(BIN)/python requirements/fetch_helm.py
 
 format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
