@@ -77,11 +77,13 @@ function showFigures(status, rows) {
 }
 
 function showTable(rows) {
-  byId("partitions").replaceChildren(...rows.map(({ name, task, input, rate }) => {
+  byId("partitions").replaceChildren(...rows.map(({ name, task, input, rate }, at) => {
     const row = document.createElement("tr");
     const watermark = input.watermark_ms === null ? "–" : new Date(input.watermark_ms).toISOString().slice(0, 19).replace("T", " ");
     const cells = [task.stage, shown(rate), shown(input.position), shown(input.end), shown(input.lag), watermark + (input.idle ? " (idle)" : ""), shown(task.state_keys)];
-    row.append(element("th", name, { scope: "row" }), ...cells.map((cell) => element("td", cell)));
+    const head = element("th", name, { scope: "row" });
+    head.style.setProperty("--colour", COLOURS[at % COLOURS.length]);
+    row.append(head, ...cells.map((cell) => element("td", cell)));
     return row;
   }));
 }
@@ -95,7 +97,7 @@ function newPlot(title, rows, figure) {
   const axis = { stroke: style.getPropertyValue("--soft"), grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
   const series = rows.map((row, at) => ({ label: row.name, stroke: COLOURS[at % COLOURS.length], width: 1.5, points: { show: false } }));
   const size = { width: figure.clientWidth - 20, height: 200 };
-  const plot = new uPlot({ title, ...size, series: [{}, ...series], axes: [axis, { ...axis, size: 64 }] }, null, figure);
+  const plot = new uPlot({ title, ...size, series: [{}, ...series], legend: { show: false }, axes: [axis, { ...axis, size: 64 }] }, null, figure);
   return { figure, plot, columns: rows.map(() => []) };
 }
 
