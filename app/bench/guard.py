@@ -19,8 +19,10 @@ from headrace.app.bench.workloads import WORKLOADS
 from headrace.sql.physical import Mode
 
 BOUNDS: Mapping[str, float] = {"W1": 4.0, "W2-latest": 5.0, "W2-every": 7.5, "W3": 8.5}
-"""Plain loops of CPU time for a record: about twice what a quiet run takes, as the smallest machines shake most. Who makes a workload faster sets its bound
-anew, by what `headrace bench run --partitions 4 --workers 1 --mode partitioned` says.
+"""Plain loops of CPU time for a record: about twice what a quiet run takes, as the smallest machines shake most.
+
+Who makes a workload faster sets its bound anew, by what
+`headrace bench run --partitions 4 --workers 1 --mode partitioned` says.
 """
 PARTITIONS, RECORDS, REPEAT = 4, 100_000, 3
 

@@ -130,7 +130,9 @@ def test_sections_hold_what_was_measured(tmp_path: Path) -> None:
     assert "A CPU, 2 cores" in sections["machine"]
     assert "`abc1234`" in sections["machine"]
     assert "| S5-10, engine, 2 workers | 1,000,000 (42.2×) | 2,000,000 (10.5×) |" in sections["spec"]
-    assert "| S5-10 | 8 | 1,000,000 | 2.1 | 1,000,000 | 2.1 | 2,000,000 | 2.00 | 50 | 10 | 1,000 |" in sections["engine"]
+    assert (
+        "| S5-10 | 8 | 1,000,000 | 2.1 | 1,000,000 | 2.1 | 2,000,000 | 2.00 | 50 | 10 | 1,000 |" in sections["engine"]
+    )
     assert "| S5-10 | engine | 2.00 | 0.99 | 0.97 | 0.93 | 0.87 | missed |" in sections["efficiency"]
     assert "| W1 | 2.00 (2.00–2.00) | 0.25 | 1,000,000 | 50 | 4.0 |  | 4.5 | met |" in sections["workloads"]
     assert "| W3 | 4.00 (4.00–4.00) | 0.25 | 1,000,000 | 50 | 8.0 |  | 6.0 | missed |" in sections["workloads"]
@@ -148,10 +150,8 @@ def test_report_can_be_made_again(tmp_path: Path) -> None:
 
 
 def test_results_that_differ_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="results of S5-10 differ: mode single with 1, mode single with 4"):
-        measured(
-            tmp_path, [throughput("S5-10", "single", 1, 1), throughput("S5-10", "single", 4, 1, result="another")]
-        )
+    with pytest.raises(InputError, match="results of S5-10 differ: mode single with 1 partitions, mode single with 4"):
+        measured(tmp_path, [throughput("S5-10", "single", 1, 1), throughput("S5-10", "single", 4, 1, result="another")])
 
 
 def test_file_without_measurements_is_refused(tmp_path: Path) -> None:
