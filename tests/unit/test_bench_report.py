@@ -139,7 +139,10 @@ def test_sections_hold_what_was_measured(tmp_path: Path) -> None:
     assert "| W1 | 200 | 1,000,000 | 400 | 4.0 | 100 |" in sections["reference"]
     assert "| S5-10 | 16 | 100 to 100 | 6,250 |" in sections["by-partition"]
     assert "| 260.0 | 270.0 | 280.0 | 250 | missed | 1.0 | 3.0 |" in sections["latency"]
-    assert "500,000 keys/s" in sections["restore"]
+    assert "500,000 keys/s (to reach: 400,000, met)" in sections["restore"]
+    assert "exactly_once, commits every 0.2 s:" in sections["workloads"]
+    assert "<summary>17 cases</summary>" in sections["cases"]
+    assert "| S5-10 | engine | partitioned | 8 | 2 | 1,000 | 2,000,000 | 1.07 (1.07–1.07) | 2.1 |" in sections["cases"]
     assert "| all |  | 1.10 |" in sections["budget"]
 
 
@@ -162,6 +165,57 @@ def test_file_without_measurements_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"kind": "run"}\n')
     with pytest.raises(InputError, match=r"bad.jsonl, line 1 is no measurement"):
         report.read([tmp_path / "bad.jsonl"])
+
+
+def test_file_that_does_not_begin_with_its_run_is_refused(tmp_path: Path) -> None:
+    whole, headless = tmp_path / "whole.jsonl", tmp_path / "headless.jsonl"
+    whole.write_bytes(b"\n".join(map(msgspec.json.encode, [RUN, *matrix()])))
+    headless.write_bytes(msgspec.json.encode(matrix()[0]))
+    with pytest.raises(InputError, match=r"headless.jsonl does not begin with the line"):
+        report.read([whole, headless])
+
+
+def test_guarantees_are_not_mixed_in_one_median(tmp_path: Path) -> None:
+    runs = [
+        throughput("W1", "partitioned", 4, 1, layer="kafka", guarantee="exactly_once"),
+        throughput("W1", "partitioned", 4, 1, layer="kafka", guarantee="at_least_once"),
+    ]
+    with pytest.raises(InputError, match=r"exactly_once, commits every 0.2 s and with at_least_once"):
+        measured(tmp_path, runs)
+
+
+def test_efficiency_compares_runs_over_the_same_records(tmp_path: Path) -> None:
+    # 1M records at 4 partitions beside 400k at 1, 4 and 16: what starts and ends a run weighs less in the longer one
+    runs = [throughput("W3", "partitioned", n, 1, cpu_us=4.0, records=400_000) for n in (1, 4, 16)]
+    longer = throughput("W3", "partitioned", 4, 1, cpu_us=2.0, records=1_000_000, result="of more records")
+    found = measured(tmp_path, [*runs, longer])
+    assert found.loops_by_partitions("engine", "W3") == {1: 8.0, 4: 8.0, 16: 8.0}
+    assert found.medians("engine", "W3", "partitioned", 4, 1) == found.medians(
+        "engine", "W3", "partitioned", 4, 1, 1_000_000
+    )
+
+
+def test_efficiency_is_missed_where_any_number_of_partitions_misses_it(tmp_path: Path) -> None:
+    costs = {1: 1.0, 2: 1.0, 4: 2.0, 8: 1.0, 16: 1.0}
+    runs = [throughput("S0", "partitioned", n, 1, cpu_us=cost) for n, cost in costs.items()]
+    assert "| S0 | engine | 2.00 | 1.00 | 0.50 | 1.00 | 1.00 | missed |" in page(tmp_path, runs)["efficiency"]
+
+
+def test_modes_are_compared_with_one_partition(tmp_path: Path) -> None:
+    runs = [
+        throughput(scenario, mode, n, 1, cpu_us=cost)
+        for scenario in ("S0", "W3")
+        for mode, n, cost in (("single", 1, 1.0), ("partitioned", 1, 1.2), ("partitioned", 4, 1.2))
+    ]
+    rows = page(tmp_path, runs)["efficiency"]
+    assert "| S0 | engine | 2.40 |  | 1.00 |  |  | met | 1.20 | missed |" in rows
+    assert "| W3 | engine | 2.40 |  | 1.00 |  |  | met | 1.20 |  |" in rows  # re-keys: no target
+
+
+def test_every_table_has_as_many_cells_in_each_row(tmp_path: Path) -> None:
+    for name, section in page(tmp_path, matrix()).items():
+        cells = [line.count("|") for line in section.splitlines() if line.startswith("|")]
+        assert len(set(cells)) <= 1, name
 
 
 def test_section_of_another_name_is_refused(tmp_path: Path) -> None:
