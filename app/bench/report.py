@@ -218,18 +218,20 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[str]:
 
 
 def _machine(measured: Measured) -> list[str]:
-    last = measured.runs[-1]
-    machine = last.machine
-    versions = ", ".join(f"{name} {number}" for name, number in last.versions.items())
-    made = f"{last.date[:10]}, commit `{last.commit}`: {machine['cpu']}, {machine['cores']} cores"
+    rows = [[run.date[:16].replace("T", " "), f"`{run.commit}`", f"`{run.command}`"] for run in measured.runs]
     return [
-        f"{made}, {machine['memory_gib']} GiB, {machine['system']}, Linux {machine['kernel']}; {versions}.",
-        f"A plain loop cost {_plain(measured)} µs a record. The commands:",
+        *dict.fromkeys(map(_environment, measured.runs)),
+        f"A plain loop cost {_plain(measured)} µs a record.",
         "",
-        "```",
-        *dict.fromkeys(run.command for run in measured.runs),
-        "```",
+        *_table(("begun (UTC)", "commit", "command"), rows),
     ]
+
+
+def _environment(run: Run) -> str:
+    machine = run.machine
+    versions = ", ".join(f"{name} {number}" for name, number in run.versions.items())
+    hardware = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    return f"{hardware}, {machine['system']}, Linux {machine['kernel']}; {versions}."
 
 
 def _plain(measured: Measured) -> str:

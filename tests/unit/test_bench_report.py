@@ -9,14 +9,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from headrace.agents.task import Task
 from headrace.app.bench import budget, guard, plots, report
 from headrace.app.bench.case import Case
+from headrace.app.bench.inputs import Inputs
 from headrace.app.bench.layers import Layer
 from headrace.app.bench.measurements import Budget, Latency, Measurement, PartitionLoad, Restore, Run, Step, Throughput
 from headrace.app.bench.scaling import Scalability, fitted
 from headrace.app.bench.workloads import WORKLOADS
 from headrace.app.errors import InputError
 from headrace.sql.physical import Mode
+from headrace.sql.runtime.records import RecordBatch
 
 RUN = Run(
     command="headrace bench run",
@@ -146,6 +149,18 @@ def test_sections_hold_what_was_measured(tmp_path: Path) -> None:
     assert "| all |  | 1.10 |" in sections["budget"]
 
 
+def test_each_run_stands_with_its_own_commit(tmp_path: Path) -> None:
+    later = msgspec.structs.replace(RUN, command="headrace bench restore", commit="def5678")
+    file = tmp_path / "two.jsonl"
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, [RUN, *matrix(), later])))
+    (tmp_path / report.PAGE).write_text("<!-- measured: machine -->\n<!-- end -->\n")
+    report.write(report.read([file]), tmp_path)
+    text = (tmp_path / report.PAGE).read_text()
+    assert "| 2026-01-02 03:04 | `abc1234` | `headrace bench run` |" in text
+    assert "| 2026-01-02 03:04 | `def5678` | `headrace bench restore` |" in text
+    assert text.count("A CPU, 2 cores") == 1
+
+
 def test_report_can_be_made_again(tmp_path: Path) -> None:
     first = page(tmp_path, matrix())
     report.write(measured(tmp_path, matrix()), tmp_path)
@@ -266,7 +281,7 @@ def test_inner_step_is_no_part_of_the_outer_one(monkeypatch: pytest.MonkeyPatch)
     assert watch.used == {"rest": 1.0, "outer": 2.0 + 4.0, "inner": 3.0}
 
 
-def test_guard_names_what_costs_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guard_names_what_costs_more_than_its_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
 
     def cost(scenario: str, _inputs: object) -> float:
@@ -274,9 +289,29 @@ def test_guard_names_what_costs_more_than_its_bound(monkeypatch: pytest.MonkeyPa
         return {"W1": 1.0, "W3": 9.0}[scenario]
 
     monkeypatch.setattr(guard, "cost", cost)
-    assert guard.slow({"W1": 2.0, "W3": 8.5}) == ["W3 costs 9.0 plain loops a record, more than 8.5"]
+    found = guard.slow({"W1": 2.0, "W3": 8.5}, Inputs(tmp_path))
+    assert list(found) == ["W3 costs 9.0 plain loops a record, more than 8.5"]
     assert asked == ["W1", "W3", "W3"]
-    assert set(guard.BOUNDS) <= set(WORKLOADS)
+    assert set(guard.BOUNDS) == set(guard.CALLS) <= set(WORKLOADS)
+
+
+def test_guard_finds_one_call_more_for_each_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    inputs = Inputs(tmp_path)
+    monkeypatch.setattr(guard, "CALLS_RECORDS", 2_000)
+    usual = guard.calls("W1", inputs)
+    assert guard.calls("W1", inputs) == usual
+    process = Task.process
+
+    def slower(task: Task, batch: RecordBatch) -> None:
+        for offset in batch.offsets:
+            hash(offset)
+        process(task, batch)
+
+    monkeypatch.setattr(Task, "process", slower)
+    assert guard.calls("W1", inputs) == pytest.approx(usual + 1, abs=0.05)
+    bound = usual + 0.5
+    (line,) = guard.many_calls({"W1": bound}, inputs)
+    assert line.startswith("W1 makes ")
 
 
 def test_every_section_of_the_page_is_known() -> None:
