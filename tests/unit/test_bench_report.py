@@ -272,6 +272,17 @@ def test_steps_of_a_budget_add_up() -> None:
     assert {step.step: step.us for step in made.steps if step.us} == {"fetch": 1.0, "loop": 2.0, "rest": 7.0}
 
 
+def test_threads_of_a_commit_belong_to_a_step() -> None:
+    code = Path("agents/delivery.py").read_text() + Path("agents/commit.py").read_text()
+    names = set(re.findall(r'thread_name_prefix="(\w+)"', code))
+    assert {name: budget.step_of(f"{name}_0") for name in names} == {
+        "flush": "produce",
+        "transaction": "produce",
+        "store": "store",
+    }
+    assert budget.step_of("blocking_0") == "rest"
+
+
 def test_inner_step_is_no_part_of_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter((0.0, 1.0, 3.0, 6.0, 10.0))
     monkeypatch.setattr(budget.time, "thread_time", lambda: next(clock))
