@@ -251,6 +251,16 @@ def test_plots_are_the_same_for_the_same_measurements(tmp_path: Path) -> None:
         assert "</svg>" in text
 
 
+def test_plot_of_efficiency_shows_all_that_was_measured(tmp_path: Path) -> None:
+    from matplotlib import pyplot
+
+    runs = [throughput("S0", "partitioned", n, 1, cpu_us=1.0 / n) for n in (1, 2, 4, 8, 16)]
+    figure, axes = pyplot.subplots()
+    plots._efficiency(measured(tmp_path, runs), axes)
+    assert axes.get_ylim()[1] >= 16
+    pyplot.close(figure)
+
+
 def test_law_is_found_again() -> None:
     law = Scalability(contention=0.02, coherency=0.0005)
     found = fitted({n: 3.0 * n / law.speed_up(n) for n in (1, 2, 4, 8, 16)})
