@@ -39,7 +39,14 @@ STEPS = {
     "rest": "event loop, Faust, everything else",
 }
 SAMPLE_S = 0.2
-_THREADS = {"Thread-": "fetch", "transaction": "produce", "rdk:": "produce", "store": "store", "rocksdb": "store"}
+_THREADS = {
+    "Thread-": "fetch",
+    "transaction": "produce",
+    "flush": "produce",
+    "rdk:": "produce",
+    "store": "store",
+    "rocksdb": "store",
+}
 """Step by what the name of a thread begins with."""
 
 
@@ -141,8 +148,13 @@ class ThreadTimes(threading.Thread):
         self.look()
         steps: dict[str, float] = defaultdict(float)
         for name, used_s in list(self._used.values()):
-            steps[next((step for prefix, step in _THREADS.items() if name.startswith(prefix)), "rest")] += used_s
+            steps[step_of(name)] += used_s
         return steps
+
+
+def step_of(thread: str) -> str:
+    """What the thread of a name works on."""
+    return next((step for prefix, step in _THREADS.items() if thread.startswith(prefix)), "rest")
 
 
 def budget(case: Case, used: Mapping[str, Any], plain_us: float) -> Budget:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 GREY = "#808080"
 """Text and axes: between black and white."""
+COLORS = (
+    *(f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")),
+    "#ffbb78",
+)
+"""For what is measured: none is grey."""
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "headrace",
     "svg.fonttype": "none",
@@ -41,11 +46,12 @@ def draw(measured: Measured, directory: Path) -> None:
     """All plots, into the directory. UsageError where matplotlib is not installed."""
     try:
         import matplotlib as mpl
+        from cycler import cycler
     except ImportError:
         raise UsageError("plots need matplotlib", "pip install 'headrace[bench]'") from None
     mpl.use("svg")
     directory.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context({**STYLE, "axes.prop_cycle": cycler(color=COLORS)}):
         with _plot(directory / "throughput.svg") as axes:
             _throughput(measured, axes)
         with _plot(directory / "efficiency.svg") as axes:
@@ -91,7 +97,7 @@ def _efficiency(measured: Measured, axes: Axes) -> None:
     axes.axhline(EFFICIENCY_MIN, color=GREY, linestyle=":", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
-    axes.set_ylim(0, 1.3)
+    axes.set_ylim(0, max(1.3, axes.get_ylim()[1]))
     axes.set_xlabel("partitions")
     axes.set_ylabel("records per CPU second over those of 1")
     axes.legend(ncols=4)
@@ -113,8 +119,7 @@ def _projection(measured: Measured, axes: Axes) -> None:
 def _budget(measured: Measured, axes: Axes) -> None:
     newest = {each.scenario: each for each in measured.budget}
     left = [0.0] * len(newest)
-    colors = [f"C{number}" for number in range(10)] + [GREY]
-    for step, color in zip(STEPS, colors, strict=True):
+    for step, color in zip(STEPS, [*COLORS, GREY], strict=True):
         loops = [next(s.us for s in each.steps if s.step == step) / each.plain_us for each in newest.values()]
         axes.barh(list(newest), loops, left=left, label=step, color=color)
         left = [begin + width for begin, width in zip(left, loops, strict=True)]
