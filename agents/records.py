@@ -61,6 +61,11 @@ class ParsedBatch:
         return self._records[0].timestamp if self._records else None
 
     @property
+    def first_headers(self) -> Headers:
+        """Those of the first record; none where there is none."""
+        return self._records[0].headers if self._records else ()
+
+    @property
     def values(self) -> Sequence[bytes | None]:
         if self._values is None:
             self._values = [record.value for record in self._records]

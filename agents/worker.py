@@ -29,7 +29,7 @@ from headrace.agents.directory import WorkerDirectory, claim
 from headrace.agents.ending import EXIT_DONE, Deadline, verdict
 from headrace.agents.errors import BatchFailed, CommitFailed, Fenced, KafkaFailure, StateFailure
 from headrace.agents.liveness import Liveness, Stand
-from headrace.agents.observer import Observer, Unobserved
+from headrace.agents.observer import Observer, Processed, Unobserved
 from headrace.agents.opening import TaskOpener
 from headrace.agents.ownership import Ownership
 from headrace.agents.producer import INIT_S, UnsendableState
@@ -353,12 +353,13 @@ class Worker:
             if self.config.ends is not None:
                 batch = batch.ending_at(self.config.ends.get(partition, batch.next_offset))
             for part in batch.parts():
-                started_s = time.thread_time()
+                began_ns, before_s = time.time_ns(), time.thread_time()
                 for each in self._suspects.parts(part):
                     self._process(opened, partition, each)
                 opened.took(partition, len(part), part.first_timestamp if partition.topic in self._sources else None)
-                used_s = time.thread_time() - started_s
-                self._observer.processed(opened.task.spec.id.stage, partition, len(part), used_s)
+                used_s = time.thread_time() - before_s
+                stage = opened.task.spec.id.stage
+                self._observer.processed(Processed(stage, partition, len(part), began_ns, used_s, part.first_headers))
             self._delivery.take(opened.task)
             self._end_inputs(opened)
         except CommitFailed as error:

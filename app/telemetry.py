@@ -1,4 +1,4 @@
-"""Metrics of a worker through the OpenTelemetry SDK: to a collector by OTLP, and as text for Prometheus.
+"""Metrics and traces of a worker by the OpenTelemetry SDK: to a collector by OTLP, metrics also as text for Prometheus.
 
 Nothing here is on the way of a record. Counters and gauges are read by whoever exports from the status that the loop of
 the worker publishes once a second, as one immutable value; histograms are told of each batch and commit.
@@ -15,12 +15,14 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from headrace.agents.observer import Processed
 from headrace.agents.status import WorkerStatus
 from headrace.app import instruments
 from headrace.app.instruments import INSTRUMENTS, Instrument, Kind, Read
-from headrace.sql.runtime.records import TopicPartition
+from headrace.app.traces import Traces
 
 
 def resource(app: str, slot: int, instance_id: str | None) -> Resource:
@@ -41,10 +43,21 @@ def otlp() -> MetricReader:
     return PeriodicExportingMetricReader(OTLPMetricExporter())
 
 
+def otlp_spans() -> SpanExporter:
+    """As `otlp`, for spans."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
 class Telemetry:
     """An `Observer` of a worker, and the metrics that come of it."""
 
-    def __init__(self, app: str, who: Resource, readers: Iterable[MetricReader]) -> None:
+    def __init__(
+        self, app: str, who: Resource, readers: Iterable[MetricReader], exporter: SpanExporter | None = None
+    ) -> None:
+        """Metrics go to the readers, and as text to `exposition`; spans to the exporter."""
+        self._traces = None if exporter is None else Traces(app, who, exporter)
         self._job = {"job": app}
         self._status: WorkerStatus | None = None
         self._registry = CollectorRegistry()
@@ -85,15 +98,21 @@ class Telemetry:
     def close(self) -> None:
         """Send what was not sent yet."""
         self._provider.shutdown()
+        if self._traces is not None:
+            self._traces.close()
 
     # What the worker tells
 
-    def processed(self, stage: str, partition: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002
-        attributes = {**self._job, "stage": stage}
-        self._histograms[instruments.BATCH_RECORDS.name].record(records, attributes)
-        self._histograms[instruments.BATCH_DURATION.name].record(seconds, attributes)
+    def processed(self, batch: Processed) -> None:
+        attributes = {**self._job, "stage": batch.stage}
+        self._histograms[instruments.BATCH_RECORDS.name].record(batch.records, attributes)
+        self._histograms[instruments.BATCH_DURATION.name].record(batch.cpu_s, attributes)
+        if self._traces is not None:
+            self._traces.processed(batch)
 
     def committed(self, seconds: float, oldest_ms: Mapping[str, float]) -> None:
+        if self._traces is not None:
+            self._traces.committed(seconds)
         self._histograms[instruments.COMMIT_DURATION.name].record(seconds, self._job)
         for topic, age_ms in oldest_ms.items():
             self._histograms[instruments.LATENCY.name].record(max(age_ms, 0.0) / 1000, {**self._job, "topic": topic})

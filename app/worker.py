@@ -19,8 +19,6 @@ from headrace.app.running import checked_topology
 if TYPE_CHECKING:
     from headrace.app.http import WorkerService
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
-
 
 def main() -> int:
     order = WorkerOrder.from_json(sys.stdin.buffer.readline())
@@ -38,24 +36,29 @@ def service(order: WorkerOrder) -> WorkerService | None:
     """What runs beside the worker; None where nobody asks for anything, and then none of it is even imported."""
     settings = order.settings
     port = settings.http_port + order.slot if settings.http_port else None
-    is_sent = metrics_are_sent()
-    if port is None and not is_sent:
+    metrics, traces = is_sent("METRICS"), is_sent("TRACES")
+    if port is None and not metrics and not traces:
         return None
     from headrace.app import telemetry
     from headrace.app.http import WorkerService
 
-    who = telemetry.resource(order.app, order.slot, settings.instance_id)
-    watching = telemetry.Telemetry(order.app, who, [telemetry.otlp()] if is_sent else [])
+    watching = telemetry.Telemetry(
+        order.app,
+        telemetry.resource(order.app, order.slot, settings.instance_id),
+        [telemetry.otlp()] if metrics else [],
+        telemetry.otlp_spans() if traces else None,
+    )
     wanted = "http_port" in settings.model_fields_set
     return WorkerService(settings.http_host, port, watching, is_port_wanted=wanted)
 
 
-def metrics_are_sent() -> bool:
-    """Whether OpenTelemetry's own environment variables ask for it."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+def is_sent(signal_: str) -> bool:
+    """Whether OpenTelemetry's own environment variables ask for METRICS or TRACES to be sent."""
+    given = os.environ.get
+    if given("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
-    exporters = os.environ.get("OTEL_METRICS_EXPORTER", "otlp").split(",")
-    return "otlp" in exporters and any(os.environ.get(name) for name in ENDPOINTS)
+    is_wanted = "otlp" in given(f"OTEL_{signal_}_EXPORTER", "otlp").split(",")
+    return is_wanted and bool(given("OTEL_EXPORTER_OTLP_ENDPOINT") or given(f"OTEL_EXPORTER_OTLP_{signal_}_ENDPOINT"))
 
 
 def _stop_when_orphaned(stdin: BinaryIO) -> None:

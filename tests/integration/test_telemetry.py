@@ -8,13 +8,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.integration.edge_cluster import wait_until
+from tests.integration.edge_cluster import records_of, wait_until
 from tests.integration.sql_app import NewSqlApp, SqlApp, row
 
 from headrace.app import broker as brokers
@@ -98,14 +100,18 @@ def test_taken_port_that_was_asked_for_is_waited_for(new_sql_app: NewSqlApp, por
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes metrics by OTLP over HTTP, as an OpenTelemetry collector does."""
+    """Takes metrics and spans by OTLP over HTTP, as an OpenTelemetry collector does."""
 
-    received: list[ExportMetricsServiceRequest]
+    metrics: list[ExportMetricsServiceRequest]
+    traces: list[ExportTraceServiceRequest]
 
     def do_POST(self) -> None:
-        request = ExportMetricsServiceRequest()
-        request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
-        self.received.append(request)
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/metrics":
+            self.metrics.append(ExportMetricsServiceRequest.FromString(data))
+        else:
+            assert self.path == "/v1/traces"
+            self.traces.append(ExportTraceServiceRequest.FromString(data))
         self.send_response(200)
         self.end_headers()
 
@@ -114,38 +120,49 @@ class Collector(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def collector() -> Iterator[tuple[str, list[ExportMetricsServiceRequest]]]:
-    received: list[ExportMetricsServiceRequest] = []
-    handler = type("Handler", (Collector,), {"received": received})
+def collector() -> Iterator[tuple[str, type[Collector]]]:
+    handler = type("Handler", (Collector,), {"metrics": [], "traces": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", received
+        yield f"http://127.0.0.1:{server.server_address[1]}", handler
         server.shutdown()
         thread.join()
 
 
-def test_metrics_reach_a_collector(new_sql_app: NewSqlApp) -> None:
-    app = new_sql_app(SQL)
+def test_metrics_and_spans_reach_a_collector(new_sql_app: NewSqlApp) -> None:
+    app = new_sql_app(SQL + "CREATE STREAM seen WITH (topic = '{name}-seen') AS SELECT page FROM hits;")
     hits(app)
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    parent = ("traceparent", f"00-{trace_id}-{span_id}-01".encode())
+    traced = row(0, page="traced", at=1_700_000_000_000)
     with collector() as (endpoint, received):
         app.environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
         }
-        app.run_to_end()
-    assert received
-    resource = {a.key: a.value.string_value for a in received[-1].resource_metrics[0].resource.attributes}
+        run = app.run()
+        app.await_caught_up()
+        # A batch of its own, so that its first record is this one.
+        app.produce([replace(traced, headers=(parent,))])
+        app.await_caught_up()
+        assert run.stop() == 0
+    resource = {a.key: a.value.string_value for a in received.metrics[-1].resource_metrics[0].resource.attributes}
     assert resource["service.name"] == app.name
     assert resource["deployment.environment"] == "test"
     metrics = {
         metric.name: metric
-        for request in received
+        for request in received.metrics
         for scope in request.resource_metrics[0].scope_metrics
         for metric in scope.metrics
     }
-    assert metrics["headrace.batch.records"].histogram.data_points[0].count > 0
-    assert sum(point.sum for point in metrics["headrace.batch.records"].histogram.data_points) >= COUNT
+    assert sum(point.sum for point in metrics["headrace.batch.records"].histogram.data_points) > COUNT
     assert metrics["headrace.commit.duration"].unit == "s"
     assert "headrace.worker.ready" in metrics
+    spans = [s for r in received.traces for scope in r.resource_spans[0].scope_spans for s in scope.spans]
+    (joined,) = [span for span in spans if span.trace_id.hex() == trace_id]
+    assert (joined.name, joined.parent_span_id.hex()) == (f"process {app.source}", span_id)
+    linked = {link.span_id for span in spans if span.name == "commit" for link in span.links}
+    assert joined.span_id in linked
+    results = {json.loads(m.value())["page"]: m.headers() for m in records_of(app.cluster, f"{app.name}-seen")}
+    assert results["traced"] == [parent]

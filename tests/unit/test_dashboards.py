@@ -13,6 +13,7 @@ from helm.dashboards.instruments import SERIES, series
 from opentelemetry.sdk.resources import Resource
 from tests.unit.test_http import STATUS
 
+from headrace.agents.observer import Processed
 from headrace.app.instruments import INSTRUMENTS
 from headrace.app.telemetry import Telemetry
 from headrace.sql.runtime.records import TopicPartition
@@ -59,7 +60,7 @@ def test_every_instrument_is_shown() -> None:
 def test_series_are_named_as_the_exporter_names_them() -> None:
     watching = Telemetry("shop", Resource({}), [])
     watching.publish(STATUS)
-    watching.processed("totals-0", TopicPartition("trades", 3), 1_000, 0.002)
+    watching.processed(Processed("totals-0", TopicPartition("trades", 3), 1_000, 5, 0.002, ()))
     watching.committed(0.1, {"trades": 250.0})
     exported = set(re.findall(r"^(headrace_\w+)", watching.exposition()[0].decode(), re.MULTILINE))
     assert exported == set(SERIES)

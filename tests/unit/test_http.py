@@ -15,9 +15,11 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.agents.errors import KafkaFailure
+from headrace.agents.observer import Processed
 from headrace.agents.status import (
     CommitStatus,
     InputStatus,
@@ -154,7 +156,7 @@ def test_metrics_are_what_prometheus_reads() -> None:
 def test_every_instrument_gives_something_and_names_its_attributes() -> None:
     watching, reader = telemetry()
     watching.publish(STATUS)
-    watching.processed("totals-0", TopicPartition("trades", 3), 1_000, 0.002)
+    watching.processed(Processed("totals-0", TopicPartition("trades", 3), 1_000, 5, 0.002, ()))
     watching.committed(0.1, {"trades": 250.0})
     data = reader.get_metrics_data()
     assert data is not None
@@ -166,6 +168,37 @@ def test_every_instrument_gives_something_and_names_its_attributes() -> None:
         assert (metrics[each.name].unit, metrics[each.name].description) == (each.unit, each.what)
     latency = metrics["headrace.end_to_end.latency"].data.data_points[0]
     assert (latency.sum, latency.explicit_bounds[0]) == (0.25, 0.001)
+
+
+def test_batch_is_a_span_of_its_producers_trace_and_a_commit_names_its_batches() -> None:
+    exporter = InMemorySpanExporter()
+    watching = Telemetry("shop", Resource({}), [], exporter)
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    at = TopicPartition("trades", 3)
+    watching.processed(Processed("totals-0", at, 1_000, 5_000, 0.002, [("traceparent", parent.encode())]))
+    watching.processed(Processed("totals-0", at, 10, 6_000, 0.002, [("traceparent", b"nonsense"), ("other", None)]))
+    watching.committed(0.1, {})
+    watching.committed(0.2, {})
+    watching.close()
+    joined, own, commit, empty = exporter.get_finished_spans()
+    assert joined.parent is not None
+    assert f"{joined.parent.trace_id:032x}-{joined.parent.span_id:016x}" == parent[3:-3]
+    assert (joined.name, joined.start_time) == ("process trades", 5_000)
+    assert joined.attributes is not None
+    assert joined.attributes["messaging.batch.message_count"] == 1_000
+    assert own.parent is None
+    assert [link.context.span_id for link in commit.links] == [span.context.span_id for span in (joined, own)]
+    assert (commit.name, len(empty.links)) == ("commit", 0)
+    assert (commit.end_time or 0) - (commit.start_time or 0) == 100_000_000
+
+
+def test_producer_that_did_not_sample_is_followed() -> None:
+    exporter = InMemorySpanExporter()
+    watching = Telemetry("shop", Resource({}), [], exporter)
+    parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    watching.processed(Processed("totals-0", TopicPartition("t", 0), 1, 5, 0.1, [("traceparent", parent)]))
+    watching.close()
+    assert exporter.get_finished_spans() == ()
 
 
 def test_nothing_is_counted_before_a_worker_has_said_anything() -> None:
@@ -201,7 +234,7 @@ def test_metrics_are_sent_where_the_environment_asks(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert worker_process.metrics_are_sent() is sent
+    assert worker_process.is_sent("METRICS") is sent
 
 
 @pytest.fixture
