@@ -36,6 +36,7 @@ class WaitingRows:
         """`live` is how many rows the store holds."""
         self.fresh: list[Waiting] = []
         """Rows since the last cut, in the order in which they came."""
+        self._sorted = 0  # so many of the fresh rows are in order
         self.taken_until = START
         """Rows before this event time are gone: what comes for them comes too late."""
         self._kept: list[Waiting] = []  # rows that a cut has written, in order; without those that lie on disk alone
@@ -54,8 +55,9 @@ class WaitingRows:
         if until <= self.taken_until:
             return iter(())
         self.taken_until = until
-        self.fresh.sort()
+        self._sort_fresh()
         ready = _each_once(_cut_off(self.fresh, until))
+        self._sorted = len(self.fresh)
         stored = _cut_off(self._kept, until)
         self._gone.extend(stored)
         if stored:
@@ -64,6 +66,14 @@ class WaitingRows:
             return iter(ready)
         together = merge(ready, self._from_disk(until, stored), key=_place_of)
         return (next(same) for _, same in groupby(together, _place_of))
+
+    def _sort_fresh(self) -> None:
+        """Bring what has come since the last time among the fresh rows: mostly it belongs behind all that wait."""
+        came = sorted(self.fresh[self._sorted :])
+        if came:
+            place = bisect_left(self.fresh, came[0], hi=self._sorted)
+            overlapped = self.fresh[place : self._sorted]
+            self.fresh[place:] = sorted(overlapped + came) if overlapped else came
 
     def take_times(self, until: int) -> Iterator[Iterator[Waiting]]:
         """As `take`, the rows of one event time together."""
@@ -102,9 +112,9 @@ class WaitingRows:
         for row in self._gone:
             yield self._key(row), None
         self._gone.clear()
-        self.fresh.sort()
+        self._sort_fresh()
         fresh = _each_once(self.fresh)
-        self.fresh = []
+        self.fresh, self._sorted = [], 0
         for row in fresh:
             key = self._key(row)
             if row[0] >= self._disk_from and self._is_on_disk(key, row):
