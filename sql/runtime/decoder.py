@@ -137,12 +137,9 @@ class SourceDecoder:
 
     def _decode_together(self, batch: RecordBatch) -> list[Any] | None:
         """Rows of all records; None where some record needs a closer look."""
-        keys = (
-            batch.keys if self._keys is not None else ()
-        )  # before the values: so one pass over the records brings both
         rows = self._rows_together(batch.values)
         try:
-            if rows is not None and self._keys is not None and self._keys.fill(rows, keys):
+            if rows is not None and self._keys is not None and self._keys.fill(rows, batch.keys):
                 return None
         except RecordError:
             return None
