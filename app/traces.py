@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from importlib.metadata import version
 
@@ -10,6 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -21,11 +23,16 @@ LINKS_MAX = 32
 PARENT = "traceparent"
 
 
+SAMPLED = 0.05
+"""Of batches that belong to no trace of a producer, unless OTEL_TRACES_SAMPLER says otherwise: a span costs 0.1 ms."""
+
+
 class Traces:
-    """Sampled as OTEL_TRACES_SAMPLER says: by default all, and those of producers as they were sampled."""
+    """Sampled as OTEL_TRACES_SAMPLER says: by default one in 20, and those of producers as they were sampled."""
 
     def __init__(self, app: str, who: Resource, exporter: SpanExporter) -> None:
-        self._provider = TracerProvider(resource=who)
+        sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBasedTraceIdRatio(SAMPLED)
+        self._provider = TracerProvider(resource=who, sampler=sampler)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("headrace", version("headrace"))
         self._app = app

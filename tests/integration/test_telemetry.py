@@ -140,6 +140,7 @@ def test_metrics_and_spans_reach_a_collector(new_sql_app: NewSqlApp) -> None:
         app.environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
+            "OTEL_TRACES_SAMPLER": "parentbased_always_on",
         }
         run = app.run()
         app.await_caught_up()

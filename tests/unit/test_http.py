@@ -170,7 +170,8 @@ def test_every_instrument_gives_something_and_names_its_attributes() -> None:
     assert (latency.sum, latency.explicit_bounds[0]) == (0.25, 0.001)
 
 
-def test_batch_is_a_span_of_its_producers_trace_and_a_commit_names_its_batches() -> None:
+def test_batch_is_a_span_of_its_producers_trace_and_a_commit_names_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_on")
     exporter = InMemorySpanExporter()
     watching = Telemetry("shop", Resource({}), [], exporter)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -190,6 +191,15 @@ def test_batch_is_a_span_of_its_producers_trace_and_a_commit_names_its_batches()
     assert [link.context.span_id for link in commit.links] == [span.context.span_id for span in (joined, own)]
     assert (commit.name, len(empty.links)) == ("commit", 0)
     assert (commit.end_time or 0) - (commit.start_time or 0) == 100_000_000
+
+
+def test_one_in_twenty_batches_is_sampled() -> None:
+    exporter = InMemorySpanExporter()
+    watching = Telemetry("shop", Resource({}), [], exporter)
+    for _ in range(2_000):
+        watching.processed(Processed("totals-0", TopicPartition("t", 0), 1, 5, 0.1, ()))
+    watching.close()
+    assert 40 < len(exporter.get_finished_spans()) < 200
 
 
 def test_producer_that_did_not_sample_is_followed() -> None:
