@@ -36,6 +36,7 @@ check: $(STAMP) ## lint, format, types, layers, cost of four workloads, and that
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m headrace.app.bench.guard
 	@found=$$($(BIN)/python -m pytest --collect-only --quiet tests) || { echo "$$found"; exit 1; }
 
