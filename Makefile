@@ -36,6 +36,7 @@ check: $(STAMP) build/tools/helm ## lint, format, types, layers, the Helm chart,
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m headrace.app.bench.guard
 	$(BIN)/python -m pytest tests/helm -q -n 2
 	@found=$$($(BIN)/python -m pytest --collect-only --quiet tests) || { echo "$$found"; exit 1; }
