@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench browser-test torture dashboards dashboards-test image clean lock format
+.PHONY: help setup demo test check bench browser-test torture dashboards dashboards-test image image-test clean lock format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 25
@@ -78,9 +78,12 @@ dashboards-test: $(STAMP) ## ask a real Prometheus, which watches a real worker,
 	$(BIN)/python -m pytest tests/dashboards -q -n 0
 
 image: ## container image, by docker, podman or buildah
-	@test -f Dockerfile || { echo "no Dockerfile yet" >&2; exit 1; }
 	@tool=$$(command -v docker || command -v podman || command -v buildah) || \
-	  { echo "missing: docker, podman or buildah" >&2; exit 1; }; $$tool build -t headrace .
+	  { echo "missing: docker, podman or buildah" >&2; exit 1; }; \
+	case $$tool in *buildah) format="--format docker" ;; esac; $$tool build $$format -t headrace .
+
+image-test: ## build the image by buildah on a Debian base made here, and run it (as root)
+	@PYTHON=$(PYTHON) tests/image/run
 
 lock: $(STAMP) ## lock the dependencies and the jars anew (needs the uv package, fetched aside)
 	@$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv
