@@ -30,7 +30,10 @@ class Observer(Protocol):
         """A task has taken a batch."""
 
     def committed(self, seconds: float, oldest_ms: Mapping[str, float]) -> None:
-        """A commit took this long; by source topic, how old the oldest record in it was when it was done."""
+        """A commit took this long; by source topic, how old the first record of its oldest batch was at the end."""
+
+    def failed(self) -> None:
+        """What was processed since the last commit will be processed again."""
 
 
 class Unobserved:
@@ -40,4 +43,7 @@ class Unobserved:
         pass
 
     def committed(self, seconds: float, oldest_ms: Mapping[str, float]) -> None:
+        pass
+
+    def failed(self) -> None:
         pass

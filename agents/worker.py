@@ -544,6 +544,7 @@ class Worker:
         """The one way back: what the tasks hold is ahead of Kafka, so they are opened again from what Kafka has."""
         if self._broken:
             return
+        self._observer.failed()
         match error:
             case Fenced():
                 self.counters.fenced += 1

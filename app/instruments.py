@@ -96,7 +96,7 @@ LATENCY = Instrument(
     "headrace.end_to_end.latency",
     Kind.HISTOGRAM,
     "s",
-    "Age of the oldest record of a commit, by its timestamp, when the commit of the task that read it was done.",
+    "Age of the first record of the oldest batch of a commit, by its timestamp, when the commit was done.",
     ("topic",),
     buckets=SECONDS,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headrace.agents.topics import Cluster, ensure_topics
 from headrace.agents.topology import Topology, repartition_topics
+from headrace.app import otel
 from headrace.app.application import App
 from headrace.app.errors import InputError, OutsideError
 from headrace.app.inputs import read_text
@@ -27,8 +28,9 @@ WORKER_COMMAND = (sys.executable, "-m", "headrace.app.worker")
 def run_app(path: Path, settings: Settings, ending: Ending) -> int:
     """Run an SQL file on Kafka until it is stopped, done or given up; the exit code.
 
-    Raises SqlError for the text, KafkaFailure and OutsideError for the cluster and its topics.
+    Raises SqlError for the text, KafkaFailure and OutsideError for the cluster and its topics, UsageError for settings.
     """
+    otel.check()
     text, name = read_text(path), settings.app or path.stem
     app = open_app(text, str(path), name, settings)
     _check_runnable(app, ending)

@@ -116,3 +116,7 @@ class Telemetry:
         self._histograms[instruments.COMMIT_DURATION.name].record(seconds, self._job)
         for topic, age_ms in oldest_ms.items():
             self._histograms[instruments.LATENCY.name].record(max(age_ms, 0.0) / 1000, {**self._job, "topic": topic})
+
+    def failed(self) -> None:
+        if self._traces is not None:
+            self._traces.failed()

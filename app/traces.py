@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import Link, NonRecordingSpan, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from headrace.agents.observer import Processed
@@ -56,22 +56,28 @@ class Traces:
             start_time=batch.began_ns,
         )
         span.end()
-        if span.is_recording() or span.get_span_context().trace_flags.sampled:
+        if span.get_span_context().trace_flags.sampled:
             self._uncommitted.append(Link(span.get_span_context()))
             del self._uncommitted[:-LINKS_MAX]
 
     def committed(self, seconds: float) -> None:
-        """A span of its own trace, with links to the last batches that were in the commit."""
+        """A span in the trace of the newest batch that was in the commit, with links to the last batches."""
+        if not self._uncommitted:
+            return  # none of them was sampled
         now_ns = time.time_ns()
         links, self._uncommitted = self._uncommitted, []
         span = self._tracer.start_span(
             "commit",
-            context=Context(),
+            context=trace.set_span_in_context(NonRecordingSpan(links[-1].context), Context()),
             links=links,
             attributes={"headrace.job": self._app},
             start_time=now_ns - int(seconds * 1e9),
         )
         span.end(now_ns)
+
+    def failed(self) -> None:
+        """What was processed since the last commit will be processed again."""
+        self._uncommitted = []
 
     def close(self) -> None:
         """Send what was not sent yet."""

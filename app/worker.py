@@ -14,6 +14,7 @@ from headrace.agents.task import TaskFactory
 from headrace.agents.worker import run_worker
 from headrace.app.logging import configure_logging
 from headrace.app.order import WorkerOrder, open_app, task_settings, worker_config
+from headrace.app.otel import is_sent
 from headrace.app.running import checked_topology
 
 if TYPE_CHECKING:
@@ -50,15 +51,6 @@ def service(order: WorkerOrder) -> WorkerService | None:
     )
     wanted = "http_port" in settings.model_fields_set
     return WorkerService(settings.http_host, port, watching, is_port_wanted=wanted)
-
-
-def is_sent(signal_: str) -> bool:
-    """Whether OpenTelemetry's own environment variables ask for METRICS or TRACES to be sent."""
-    given = os.environ.get
-    if given("OTEL_SDK_DISABLED", "").lower() == "true":
-        return False
-    is_wanted = "otlp" in given(f"OTEL_{signal_}_EXPORTER", "otlp").split(",")
-    return is_wanted and bool(given("OTEL_EXPORTER_OTLP_ENDPOINT") or given(f"OTEL_EXPORTER_OTLP_{signal_}_ENDPOINT"))
 
 
 def _stop_when_orphaned(stdin: BinaryIO) -> None:

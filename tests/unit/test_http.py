@@ -28,7 +28,8 @@ from headrace.agents.status import (
     TaskStatus,
     WorkerStatus,
 )
-from headrace.app import worker as worker_process
+from headrace.app import otel
+from headrace.app.errors import UsageError
 from headrace.app.http import PROBLEM, WorkerService, application
 from headrace.app.instruments import INSTRUMENTS
 from headrace.app.telemetry import Telemetry, resource
@@ -170,27 +171,38 @@ def test_every_instrument_gives_something_and_names_its_attributes() -> None:
     assert (latency.sum, latency.explicit_bounds[0]) == (0.25, 0.001)
 
 
-def test_batch_is_a_span_of_its_producers_trace_and_a_commit_names_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_on")
+def test_batch_is_a_span_of_its_producers_trace_and_a_commit_names_its_batches() -> None:
     exporter = InMemorySpanExporter()
     watching = Telemetry("shop", Resource({}), [], exporter)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    headers = [("other", None), ("traceparent", parent.encode())]
     at = TopicPartition("trades", 3)
-    watching.processed(Processed("totals-0", at, 1_000, 5_000, 0.002, [("traceparent", parent.encode())]))
-    watching.processed(Processed("totals-0", at, 10, 6_000, 0.002, [("traceparent", b"nonsense"), ("other", None)]))
+    watching.processed(Processed("totals-0", at, 7, 4_000, 0.002, headers))
+    watching.failed()  # that batch comes again
+    watching.processed(Processed("totals-0", at, 1_000, 5_000, 0.002, headers))
     watching.committed(0.1, {})
-    watching.committed(0.2, {})
+    watching.committed(0.2, {})  # of batches that were not sampled
     watching.close()
-    joined, own, commit, empty = exporter.get_finished_spans()
+    _, joined, commit = exporter.get_finished_spans()
     assert joined.parent is not None
     assert f"{joined.parent.trace_id:032x}-{joined.parent.span_id:016x}" == parent[3:-3]
     assert (joined.name, joined.start_time) == ("process trades", 5_000)
     assert joined.attributes is not None
     assert joined.attributes["messaging.batch.message_count"] == 1_000
-    assert own.parent is None
-    assert [link.context.span_id for link in commit.links] == [span.context.span_id for span in (joined, own)]
-    assert (commit.name, len(empty.links)) == ("commit", 0)
+    assert commit.name == "commit"
+    assert commit.parent == joined.context
+    assert [link.context for link in commit.links] == [joined.context]
     assert (commit.end_time or 0) - (commit.start_time or 0) == 100_000_000
+
+
+def test_header_that_is_no_trace_begins_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_on")
+    exporter = InMemorySpanExporter()
+    watching = Telemetry("shop", Resource({}), [], exporter)
+    watching.processed(Processed("totals-0", TopicPartition("t", 0), 1, 5, 0.1, [("traceparent", b"nonsense")]))
+    watching.close()
+    (own,) = exporter.get_finished_spans()
+    assert own.parent is None
 
 
 def test_one_in_twenty_batches_is_sampled() -> None:
@@ -239,12 +251,23 @@ def test_service_is_named_by_the_environment_before_the_app(
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SDK_DISABLED": "true"}, False),
     ],
 )
-def test_metrics_are_sent_where_the_environment_asks(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], sent: bool
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert worker_process.is_sent("METRICS") is sent
+def test_metrics_are_sent_where_the_environment_asks(environment: dict[str, str], sent: bool) -> None:
+    assert otel.is_sent("METRICS", environment) is sent
+    otel.check(environment)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+    ],
+)
+def test_what_cannot_be_sent_is_refused(name: str) -> None:
+    otel.check({name: "grpc"})  # nothing is sent at all
+    with pytest.raises(UsageError, match=f"{name}=delta"):
+        otel.check({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", name: "delta"})
 
 
 @pytest.fixture
