@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
 
 from headrace.agents.config import WorkerConfig, consumer_options
 from headrace.agents.errors import KafkaFailure
-from headrace.agents.records import ParsedBatch
+from headrace.agents.records import FetchedBatch
 from headrace.agents.tables import RestorableStore, UnusableState
 from headrace.agents.task import CHECKPOINT_KEY, TaskStopped
 from headrace.agents.transport import drain
@@ -206,8 +206,8 @@ class _Replay:
             is_long = checkpoint is None and tail.end - start > LOAD_RECORDS
             with self._store.loading() if is_long else nullcontext():
                 async for batch in self._read(start, tail.end):
-                    self._apply(batch)
-                    self._progress.add(len(batch.keys), tail.end - batch.next_offset)
+                    records = self._apply(batch)
+                    self._progress.add(records, tail.end - batch.next_offset)
         finally:
             # Stopped early, aiokafka lets the cancellation of a task of its own escape.
             with suppress(asyncio.CancelledError):
@@ -242,7 +242,7 @@ class _Replay:
             first = max(begin, end - length)
             behind, checkpoint, keys = end, None, dict[bytes, None]()
             async for batch in self._read(first, end):
-                for offset, key, value in zip(batch.offsets, batch.keys, batch.values, strict=True):
+                for offset, key, value in batch.entries():
                     if key == CHECKPOINT_KEY:
                         checkpoint = value
                         keys.clear()
@@ -255,7 +255,7 @@ class _Replay:
                 return _Tail(behind if keys else end, checkpoint, list(keys))
             length *= 10
 
-    async def _read(self, start: int, end: int) -> AsyncIterator[ParsedBatch]:
+    async def _read(self, start: int, end: int) -> AsyncIterator[FetchedBatch]:
         """Everything in between, batch by batch."""
         partition = KafkaPartition(*self._changelog)
         self._consumer.seek(partition, start)
@@ -270,7 +270,7 @@ class _Replay:
             if batch is not None and batch.fetch_offset == position:
                 position = batch.next_offset
                 patience = _Patience(self._config.restore_timeout_s)
-                yield batch.ending_at(end).whole()
+                yield batch.ending_at(end)
             elif patience.is_lost():
                 raise self._stuck(f"it stands at offset {position} of {end}")
 
@@ -288,13 +288,15 @@ class _Replay:
 
     # Writing
 
-    def _apply(self, batch: ParsedBatch) -> None:
+    def _apply(self, batch: FetchedBatch) -> int:
+        """Write what a batch has; how many records that were."""
         with self._turn:
             latest: dict[bytes | None, bytes | None] = {}
-            if batch.keys:
+            entries = batch.entries()
+            if entries:
                 # In front, because with the first change the store is not complete any more.
                 latest[CHECKPOINT_KEY] = None
-                latest.update(zip(batch.keys, batch.values, strict=True))
+                latest.update((key, value) for _, key, value in entries)
                 latest[CHECKPOINT_KEY] = None
             latest.pop(None, None)
             *slices, last = _slices(cast("list[Change]", list(latest.items())))
@@ -302,6 +304,7 @@ class _Replay:
                 self._write(changes, batch.fetch_offset)
             # Only now the store has everything before the next offset.
             self._write(last, batch.next_offset)
+            return len(entries)
 
     def _write(self, changes: Sequence[Change], position: int) -> None:
         if self._entries is not None:

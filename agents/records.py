@@ -127,9 +127,9 @@ class FetchedBatch:
         if begin < self.next_offset:
             yield ParsedBatch(self.topic, self.partition, begin, self.next_offset, part)
 
-    def whole(self) -> ParsedBatch:
-        """All its records at once."""
-        return ParsedBatch(self.topic, self.partition, self.fetch_offset, self.next_offset, list(self._records()))
+    def entries(self) -> list[tuple[int, bytes | None, bytes | None]]:
+        """Offset, key and value of all its records, as a changelog is read."""
+        return [(record.offset, record.key, record.value) for record in self._records()]
 
     def _records(self) -> Iterator[StoredRecord]:
         return chain.from_iterable(map(self._seen, self._batches()))
