@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench browser-test torture dashboards dashboards-test image image-test clean lock format
+.PHONY: help setup demo test check bench browser-test torture dashboards dashboards-test telemetry-test image image-test clean lock format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 25
@@ -77,6 +77,10 @@ dashboards-test: $(STAMP) ## ask a real Prometheus, which watches a real worker,
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
 	  { echo "did not run: prometheus and promtool are missing (on Debian and Ubuntu the package prometheus)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/dashboards -q -n 0
+
+telemetry-test: $(STAMP) ## send a run's metrics and spans to a real OpenTelemetry collector, which Go builds once
+	@command -v go >/dev/null || { echo "did not run: go is missing, which builds the collector" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/telemetry -q -n 0 --timeout 900
 
 image: ## container image, by docker, podman or buildah
 	@tool=$$(command -v docker || command -v podman || command -v buildah) || \
