@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench browser-test torture dashboards dashboards-test telemetry-test image image-test clean lock format
+.PHONY: help setup demo test check bench browser-test torture dashboards dashboards-test rehearsal telemetry-test image image-test clean lock format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 25
@@ -77,6 +77,9 @@ dashboards-test: $(STAMP) ## ask a real Prometheus, which watches a real worker,
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
 	  { echo "did not run: prometheus and promtool are missing (on Debian and Ubuntu the package prometheus)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/dashboards -q -n 0
+
+rehearsal: $(STAMP) ## a rolling update and the loss of a node, with processes for pods; says how long results stood still
+	$(BIN)/python -m pytest tests/rehearsal -q -n 0 -s
 
 telemetry-test: $(STAMP) ## send a run's metrics and spans to a real OpenTelemetry collector, which Go builds once
 	@command -v go >/dev/null || { echo "did not run: go is missing, which builds the collector" >&2; exit 1; }
