@@ -209,9 +209,11 @@ class SqlApp:
         stands = {p: committed[p].next_offset if p in committed else 0 for p in inputs}
         return {p: (stands[p], ends[p]) for p in inputs if stands[p] != ends[p]}
 
-    def await_caught_up(self, mode: str = "partitioned", deadline_s: float = RUN_DEADLINE_S) -> None:
-        """Until everything is committed that the sources and repartition topics have."""
-        running = self.runs[-1]
+    def await_caught_up(
+        self, mode: str = "partitioned", deadline_s: float = RUN_DEADLINE_S, by: Run | None = None
+    ) -> None:
+        """Until all is committed that the sources and repartition topics have. The run (the last one) goes on."""
+        running = by or self.runs[-1]
         wait_until(lambda: running.ended or not self.lag(mode), f"{self.name} catches up", deadline_s)
         assert not running.ended, running.log()
 
@@ -239,7 +241,13 @@ class SqlApp:
 
     def order(self, slot: int = 0, **settings: Any) -> WorkerOrder:
         """What a supervisor tells a worker."""
-        given = {"bootstrap_servers": self.bootstrap, "state_dir": str(self.state), "log_format": "json", **settings}
+        ours = {
+            "bootstrap_servers": self.bootstrap,
+            "state_dir": str(self.state),
+            "log_format": "json",
+            "http_port": "0",
+        }
+        given = {**ours, **settings}
         sources = self.cluster.source_partitions([self.source])
         return WorkerOrder(self.sql, str(self.file), self.name, load_settings(given, environ={}), sources, None, slot)
 

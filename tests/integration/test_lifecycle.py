@@ -107,7 +107,7 @@ def test_standby_of_mode_single_takes_over_when_the_other_worker_is_killed(new_s
     active.kill()
     app.produce(records[1_000:])
     standby.await_events("task open")
-    app.await_caught_up("single")
+    app.await_caught_up("single", by=standby)
     assert standby.stop() == 0, standby.log()
     app.run_to_end("--mode", "single")
     assert_as_in_memory(app, app.local(records))
