@@ -7,6 +7,7 @@ run only adds to it. `python -m headrace.app.bench.guard` is a part of `make che
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -55,11 +56,13 @@ def calls(scenario: str, inputs: Inputs) -> float:
     counted = Calls()
     with tempfile.TemporaryDirectory(prefix="headrace-guard-") as directory:
         engine = Engine(app, Mode.PARTITIONED, PARTITIONS, Share(), Path(directory), NO_COMMIT_S)
+        gc.disable()  # whoever is told of collections would be counted
         sys.setprofile(counted)
         try:
             engine.run(partitions)
         finally:
             sys.setprofile(None)
+            gc.enable()
     return counted.count / CALLS_RECORDS
 
 

@@ -320,7 +320,7 @@ def test_guard_finds_one_call_more_for_each_record(monkeypatch: pytest.MonkeyPat
     inputs = Inputs(tmp_path)
     monkeypatch.setattr(guard, "CALLS_RECORDS", 2_000)
     usual = guard.calls("W1", inputs)
-    assert guard.calls("W1", inputs) == usual
+    assert guard.calls("W1", inputs) == pytest.approx(usual, abs=0.05)
     process = Task.process
 
     def slower(task: Task, batch: RecordBatch) -> None:
