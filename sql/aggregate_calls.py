@@ -30,10 +30,6 @@ class Binder(Protocol):
     def bind_predicate(self, node: s.Expression) -> e.Expr: ...
 
 
-def is_aggregate(node: s.Expression, functions: Functions) -> bool:
-    return isinstance(node, s.FunctionCall) and node.name in functions.aggregates
-
-
 def check_plain(node: s.FunctionCall) -> None:
     """SqlError for what only an aggregate function takes, in a call of another one."""
     if node.distinct or node.star:

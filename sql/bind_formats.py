@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from headrace.sql import options as o
 from headrace.sql import types as t
-from headrace.sql.errors import Span, sql_error
+from headrace.sql.errors import RecordError, Span, sql_error
 from headrace.sql.expressions import Column
 from headrace.sql.formats import (
     BINARY_KINDS,
@@ -17,6 +17,7 @@ from headrace.sql.formats import (
     FormatName,
     ValueFormat,
 )
+from headrace.sql.runtime.time_format import form_of
 
 _KINDS = {FormatName.BINARY: BINARY_KINDS, FormatName.RAW: RAW_KINDS}
 
@@ -33,6 +34,17 @@ def value_format(options: o.Options) -> ValueFormat:
     if wrapped == "false":
         return ValueFormat(FormatName.JSON_VALUE)
     return ValueFormat(name, "," if delimiter is None else DELIMITERS.get(delimiter.lower(), delimiter))
+
+
+def time_format(options: o.Options) -> str | None:
+    """How times are written as text, where that is given. SqlError where it is no such format."""
+    text = options.text("timestamp_format")
+    if text is not None:
+        try:
+            form_of(text)
+        except RecordError as error:
+            raise sql_error(str(error), options.entry("timestamp_format").value_span) from None
+    return text
 
 
 def check_value(format_: ValueFormat, columns: Sequence[Column], span: Span) -> None:

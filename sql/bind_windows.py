@@ -10,6 +10,13 @@ from headrace.sql.runtime.times import zone as find_zone
 MOST_WINDOWS = 1_000
 """In so many windows may one record be."""
 _DAY_MS = 86_400_000
+_KINDS = {
+    "TUMBLE": s.WindowKind.TUMBLING,
+    "HOP": s.WindowKind.HOPPING,
+    "CUMULATE": s.WindowKind.CUMULATING,
+    "SESSION": s.WindowKind.SESSION,
+}
+_OF_ANY = "window_start, window_end and window_time are of whatever window it is"
 
 
 def bind_window(clause: s.WindowClause) -> w.Window:
@@ -58,3 +65,19 @@ def _daily(clause: s.WindowClause, zone: s.StringLiteral) -> w.Daily:
     except RecordError as error:
         raise sql_error(str(error), zone.span, did_you_mean_zone(zone.value)) from None
     return w.Daily(clause.size_ms // _DAY_MS, zone.value, clause.grace_ms)
+
+
+def check_window_call(call: s.FunctionCall, clause: s.WindowClause) -> None:
+    """SqlError where a call such as `TUMBLE_START(time, size)` speaks of another window than the query has."""
+    kind = call.name.partition("_")[0]
+    if _KINDS[kind] is not clause.kind:
+        raise sql_error(f"{call.name} is of a {kind} window, the query's is {clause.kind.lower()}", call.span, _OF_ANY)
+    durations = [part for part in call.arguments if isinstance(part, s.IntervalLiteral)]
+    if not call.arguments:
+        return
+    if len(call.arguments) - len(durations) > 1:
+        raise sql_error(f"{call.name} takes the time and the durations of the query's window", call.span, _OF_ANY)
+    own = [clause.size_ms] if clause.step_ms == 0 else [clause.step_ms, clause.size_ms]
+    own += [clause.offset_ms] if clause.offset_ms or len(durations) > len(own) else []
+    if [part.milliseconds for part in durations] != own:
+        raise sql_error(f"{call.name} has other durations than the query's window", call.span, _OF_ANY)

@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.sql import physical as ph
 from headrace.sql.codegen.stage import GeneratedStage, generate
-from headrace.sql.explain import explain_stage
+from headrace.sql.explain import explain_rows, explain_stage
 from headrace.sql.formats import FormatName
 from headrace.sql.plan import Query, value_columns
 from headrace.sql.runtime.chance import Chance
@@ -24,7 +24,7 @@ from headrace.sql.runtime.execution import AggregationState, OperatorState, Quer
 from headrace.sql.runtime.expiry import ExpiringState
 from headrace.sql.runtime.holding import Clock, HeldRows
 from headrace.sql.runtime.opaque import restore
-from headrace.sql.runtime.outputs import ExchangeBuffer, SinkBuffer
+from headrace.sql.runtime.outputs import ExchangeBuffer, MutedSink, SinkBuffer
 from headrace.sql.runtime.records import RecordBatch, Store
 from headrace.sql.runtime.sessions import PartialSessions, SessionState
 from headrace.sql.runtime.single_values import SingleValueDecoder
@@ -53,12 +53,22 @@ class Placement:
     """Repartition topic of each stage that this one sends to."""
     parallelism: int
     dead_letter_topic: str
+    diverted: Mapping[str, str | None]
+    """Sink topics in whose place another one takes the records; None: no topic does."""
 
 
-def _sink_buffer(query: Query) -> SinkBuffer:
+def _sink_buffer(query: Query, diverted: Mapping[str, str | None]) -> SinkBuffer:
     sink = query.sink
     types = [column.type for column in value_columns(query.node, sink)]
-    return SinkBuffer(sink.topic, encoder(sink.value_format, types))
+    encode = encoder(sink.value_format, types)
+    topic = diverted.get(sink.topic, sink.topic)
+    return MutedSink(sink.topic, encode) if topic is None else SinkBuffer(topic, encode)
+
+
+def _version(stage: ph.Stage) -> str:
+    """The same for stages that do the same; where state is kept, to rows that are made in the same way."""
+    made_of = (explain_rows(keeper.query.node) for keeper in stage.keepers)
+    return hashlib.sha256("\n".join((explain_stage(stage), *made_of)).encode()).hexdigest()[:16]
 
 
 class CompiledStage:
@@ -67,7 +77,7 @@ class CompiledStage:
     def __init__(self, stage: ph.Stage) -> None:
         self.stage = stage
         self.generated: GeneratedStage = generate(stage)
-        self.plan_version = hashlib.sha256(explain_stage(stage).encode()).hexdigest()[:16]
+        self.plan_version = _version(stage)
         names: dict[str, Any] = dict(self.generated.names)
         filename = f"<headrace {stage.name}>"
         linecache.cache[filename] = (
@@ -108,7 +118,7 @@ class CompiledStage:
         for writer in self.generated.ordered:
             assert store is not None
             states.update(enumerate(writer.open(store, live), writer.number))
-        sinks = [_sink_buffer(query) for query in self.generated.sinks]
+        sinks = [_sink_buffer(query, placement.diverted) for query in self.generated.sinks]
         exchanges = [
             ExchangeBuffer(
                 placement.exchange_topics[exchange.stage],

@@ -204,6 +204,14 @@ def _logical(node: p.Node, depth: int, lines: list[str], names: dict[int, str], 
         _logical(below, depth + 1, lines, names, top=False)
 
 
+def explain_rows(node: p.Node) -> str:
+    """How the rows of a node are made, from the sources on: the same text where they are the same rows."""
+    lines: list[str] = []
+    _logical(node, 0, lines, {}, top=True)
+    # What else a source declares makes no difference to them.
+    return "\n".join(line.partition("): ")[0] if line.lstrip().startswith("Scan ") else line for line in lines)
+
+
 def _event_time(source: p.Source) -> str:
     time = source.event_time
     where = f"event time {time.column}" if time.column else "event time of the Kafka record"

@@ -1,4 +1,4 @@
-"""INSERT INTO … VALUES: constants, as the records of a source."""
+"""INSERT INTO: constants as the records of a source, the rows of a query as their target declares them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.binding import ExpressionBinder, Scope
+from headrace.sql.bind_expressions import ExpressionBinder
 from headrace.sql.codegen.constants import RowEncoder, evaluate
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
-from headrace.sql.operations import coerce
+from headrace.sql.operations import cast, coerce
+from headrace.sql.scopes import Scope
 
 RECORD_TIME = e.Column("ROWTIME", t.TIMESTAMP, False)
 """Stands for the time of the record among the columns that are written."""
@@ -96,3 +97,35 @@ def _evaluated(expression: e.Expr, span: Span) -> Any:
         return evaluate(expression)
     except RecordError as error:
         raise sql_error(str(error), span) from None
+
+
+def as_declared(node: p.Node, wanted: list[tuple[str, t.Type, bool]], statement: s.InsertInto) -> p.Node:
+    """The rows of INSERT INTO … SELECT as the target declares them: by position, converted, the rest NULL."""
+    given = node.columns
+    names = statement.columns
+    if names is None:
+        targets = [name for name, _, _ in wanted]
+        if len(given) != len(targets):
+            raise sql_error(
+                f"`{statement.target.text}` has {len(targets)} columns, the query {len(given)}", statement.query.span
+            )
+    else:
+        targets = []
+        for identifier in names:
+            found = next((name for name, _, _ in wanted if identifier.matches(name)), None)
+            if found is None:
+                hint = did_you_mean(identifier.text, (name for name, _, _ in wanted))
+                raise sql_error(f"column `{identifier.text}` does not exist", identifier.span, hint)
+            if found in targets:
+                raise sql_error(f"column `{identifier.text}` is named twice", identifier.span)
+            targets.append(found)
+        if len(given) != len(targets):
+            raise sql_error(f"{len(targets)} columns are named, the query has {len(given)}", statement.query.span)
+    values = dict(zip(targets, given, strict=True))
+    items: list[tuple[str, e.Expr]] = []
+    for name, type_, not_null in wanted:
+        column: e.Expr = values.get(name, e.Literal(None, type_))
+        if not_null and column.nullable:
+            raise sql_error(f"column `{name}` is NOT NULL, the query may give NULL", statement.query.span)
+        items.append((name, cast(column, type_, statement.query.span)))
+    return p.Project(node, tuple(items))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-from headrace.sql import syntax, tree
+from headrace.sql import syntax
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
 from headrace.sql.formats import DELIMITERS, NAMES
+from headrace.sql.interval_literals import amount_ms
 from headrace.sql.runtime.values import parse_iso_timestamp
 
 _SYNONYMS = {
@@ -131,9 +133,15 @@ def start_from(value: str, span: Span | None) -> str:
         raise sql_error(f"`{value}` is not a value of `start_from`", span, hint) from None
 
 
+def check_topic_name(topic: str, span: Span) -> None:
+    """Kafka's rule for the names of topics."""
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", topic) or topic in (".", ".."):
+        raise sql_error(f"`{topic}` cannot be a topic", span, "its name has letters, digits, `.`, `_` and `-`")
+
+
 def duration_ms(value: str, span: Span) -> int:
     """Milliseconds of a duration such as `200ms`, `5s` or `10 minutes`."""
     amount = value.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     if not amount:
         raise sql_error(f"`{value}` is not a duration", span, "for example 30s or 10m")
-    return tree.duration_ms(amount, value[len(amount) :] or "MS", span)
+    return amount_ms(amount, value[len(amount) :] or "MS", span)

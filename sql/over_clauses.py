@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
+from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
-from headrace.sql import syntax, tree
-from headrace.sql.errors import sql_error
+from headrace.sql import interval_clauses, syntax
+from headrace.sql.errors import Span, sql_error
+from headrace.sql.tree.expressions import convert_expression, convert_order
 
 if TYPE_CHECKING:
     from headrace.sql.dialect import HeadraceParser
 
 FRAME_ROWS_MAX = 100_000
+
+T = TypeVar("T")
 
 
 def at_named(parser: HeadraceParser) -> bool:
@@ -51,18 +56,10 @@ def _parse_parenthesized(parser: HeadraceParser) -> syntax.OverClause:
         base = parser._identifier("PARTITION BY, ORDER BY, ROWS, RANGE or `)`")
     partition_by: tuple[syntax.Expression, ...] = ()
     if parser._match(TokenType.PARTITION_BY):
-        start = parser._prev
-        listed = parser._parse_csv(parser._parse_disjunction)
-        partition_by = tuple(tree.convert_expression(item, parser._span_from(start)) for item in listed)
-        if not partition_by:
-            parser.raise_error("expected an expression")
+        partition_by = _parse_list(parser, parser._parse_disjunction, convert_expression)
     order_by: tuple[syntax.OrderItem, ...] = ()
     if parser._match(TokenType.ORDER_BY):
-        start = parser._prev
-        ordered = parser._parse_csv(parser._parse_ordered)
-        order_by = tuple(tree.convert_order(item, parser._span_from(start)) for item in ordered)
-        if not order_by:
-            parser.raise_error("expected an expression")
+        order_by = _parse_list(parser, parser._parse_ordered, convert_order)
     frame = _parse_frame(parser)
     if buffer_rows is not None and parser._curr.text.upper() in ("EXPIRE", "EMIT"):
         raise sql_error(
@@ -72,6 +69,17 @@ def _parse_parenthesized(parser: HeadraceParser) -> syntax.OverClause:
         )
     parser._expect(TokenType.R_PAREN, "`)`")
     return syntax.OverClause(base, buffer_rows, partition_by, order_by, frame, parser._span_from(first))
+
+
+def _parse_list(
+    parser: HeadraceParser, parse: Callable[[], exp.Expr | None], convert: Callable[[exp.Expr, Span], T]
+) -> tuple[T, ...]:
+    """What stands behind PARTITION BY or ORDER BY: one entry at least."""
+    start = parser._prev
+    listed = parser._parse_csv(parse)
+    if not listed:
+        parser.raise_error("expected an expression")
+    return tuple(convert(item, parser._span_from(start)) for item in listed)
 
 
 def _at_clause(parser: HeadraceParser) -> bool:
@@ -122,7 +130,7 @@ def _parse_bound(parser: HeadraceParser, unit: syntax.FrameUnit) -> int | None:
     elif unit is syntax.FrameUnit.ROWS:
         amount = _parse_count(parser)
     else:
-        amount = parser._parse_duration_ms()
+        amount = interval_clauses.parse_duration_ms(parser)
         if amount < 0:
             raise sql_error("a frame does not begin a negative time before its row", parser._span_from(first))
     if parser._match_text_seq("FOLLOWING"):

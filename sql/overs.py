@@ -8,24 +8,20 @@ from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.aggregate_calls import check_plain, is_aggregate
-from headrace.sql.binding import ExpressionBinder, Scope, walk
-from headrace.sql.errors import Span, did_you_mean, near_name, sql_error
+from headrace.sql.aggregate_calls import check_plain
+from headrace.sql.bind_expressions import ExpressionBinder
+from headrace.sql.errors import did_you_mean, near_name, sql_error
 from headrace.sql.event_times import is_windowed, time_columns
 from headrace.sql.functions import windows
+from headrace.sql.inspection import is_grouped, over_span
 from headrace.sql.operations import together, type_of
+from headrace.sql.refusals import refuse_rows_behind_time, refuse_times_by_arrival
+from headrace.sql.scopes import Scope
 
 AWAY_MAX = 10_000
 AHEAD_MAX = 100
 _RANKS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
 _ALL_BEFORE = e.Frame(s.FrameUnit.RANGE, None)
-
-
-def has_over(select: s.Select) -> bool:
-    """Whether a column of a query, or its QUALIFY, has OVER."""
-    expressions = [item.expression for item in select.items]
-    expressions += [select.qualify] if select.qualify is not None else []
-    return any(isinstance(part, s.OverCall) for expression in expressions for part in walk(expression))
 
 
 class OverBinder:
@@ -49,10 +45,7 @@ class OverBinder:
 
     def _check(self) -> None:
         select = self._select
-        grouped = select.group_by is not None or any(
-            is_aggregate(part, self._scope.functions) for item in select.items for part in walk(item.expression)
-        )
-        if grouped:
+        if is_grouped(select, self._scope.functions):
             raise sql_error(
                 "OVER does not go with GROUP BY in one SELECT",
                 over_span(select),
@@ -285,41 +278,3 @@ def _count(call: s.FunctionCall, position: int, most: int) -> int:
         case s.NumberLiteral(text=text) if text.isdigit() and 1 <= int(text) <= most:
             return int(text)
     raise sql_error(f"{call.name} takes a constant number of rows from 1 to {most}", call.arguments[position].span)
-
-
-def refuse_rows_behind_time(node: p.Node, select: s.Select, what: str) -> None:
-    """SqlError for rows that come out later than their event time says, where that counts."""
-    if p.looks_ahead(node):
-        raise sql_error(
-            f"{what} over rows with LEAD is not supported: they come later than their event time says",
-            select.source.span,
-            "LAG in their place, or LEAD in the last query",
-        )
-
-
-def refuse_times_by_arrival(node: p.Node, select: s.Select, what: str) -> None:
-    """SqlError for rows whose event time depends on which of several came first, where that counts."""
-    if p.timed_by_arrival(node):
-        raise sql_error(
-            f"{what} over the rows of DISTINCT is not supported: their time is that of the row that came first",
-            select.source.span,
-            "ROW_NUMBER() OVER (PARTITION BY … ORDER BY the event time) = 1 gives the first rows in the order of time",
-        )
-
-
-def over_span(select: s.Select) -> Span:
-    """The place of the first OVER of a query, where it has one; else of what it reads."""
-    calls = (part for item in select.items for part in walk(item.expression) if isinstance(part, s.OverCall))
-    return next((call.span for call in calls), select.source.span)
-
-
-def check_limited(node: p.Node, span: Span) -> None:
-    """SqlError for rows numbered in an order of their own that no WHERE around them limits."""
-    origin = p.origin_of(node)
-    if not isinstance(origin, p.TopN) or origin.limit is not None:
-        return
-    raise sql_error(
-        "ROW_NUMBER in another order than that of event time needs a limit: any new row could change every number",
-        span,
-        "SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10",
-    )

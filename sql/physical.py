@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 from headrace.sql import plan as p
 from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall, columns_of
@@ -217,12 +218,17 @@ class Stage:
 
     @property
     def stateful(self) -> bool:
-        return any(map(_is_stateful, walk(self.consumers)))
+        return bool(self.keepers)
+
+    @property
+    def keepers(self) -> tuple[AggregateOp | OverOp | TopOp, ...]:
+        """The operators that keep state."""
+        return tuple(filter(_is_stateful, walk(self.consumers)))
 
     @property
     def timed(self) -> bool:
         """Whether state ends with time: windows close, groups expire, rows have waited for their order."""
-        return any(_is_stateful(op) and _is_timed(op) for op in walk(self.consumers))
+        return any(map(_is_timed, self.keepers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +247,7 @@ def consumers_of(operator: Operator) -> tuple[Operator, ...]:
             return operator.consumers
 
 
-def _is_stateful(operator: Operator) -> bool:
+def _is_stateful(operator: Operator) -> TypeGuard[AggregateOp | OverOp | TopOp]:
     match operator:
         case AggregateOp(form=form):
             return form is not Form.PARTIAL

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
-from headrace.sql.binding import walk
 from headrace.sql.functions import headers
+from headrace.sql.inspection import walk
 from headrace.sql.record_parts import HEADERS_COLUMN
 
 

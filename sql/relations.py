@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
-from headrace.sql.binding import Scope
 from headrace.sql.errors import did_you_mean, sql_error
 from headrace.sql.functions.catalog import Functions
 from headrace.sql.limits import check_steps
 from headrace.sql.pseudo_columns import with_pseudo_columns
+from headrace.sql.scopes import Scope
 from headrace.sql.selects import bind_select, distinct
 from headrace.sql.unions import united
 

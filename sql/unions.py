@@ -8,7 +8,7 @@ from headrace.sql import plan as p
 from headrace.sql import types as t
 from headrace.sql.errors import Span, sql_error
 from headrace.sql.operations import together
-from headrace.sql.overs import check_limited
+from headrace.sql.refusals import check_limited
 
 MOST_BRANCHES = 255
 

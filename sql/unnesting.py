@@ -8,10 +8,11 @@ from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
 from headrace.sql import types as t
-from headrace.sql.binding import ExpressionBinder, Scope
+from headrace.sql.bind_expressions import ExpressionBinder
 from headrace.sql.errors import Span, sql_error
 from headrace.sql.functions import scalars
 from headrace.sql.operations import call
+from headrace.sql.scopes import Scope
 
 CALLS = ("EXPLODE", "UNNEST")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -242,7 +242,3 @@ def _error_headers(kind: str, message: str, query: str) -> list[tuple[str, bytes
         ("headrace.error.message", message.encode()),
         ("headrace.error.query", query.encode()),
     ]
-
-
-Branch = Callable[[Rows, StageExecution], None]
-"""A generated function: one consumer of a source's rows."""

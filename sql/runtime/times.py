@@ -16,7 +16,6 @@ from headrace.sql.runtime.values import (
     DAY_MS,
     finite,
     in_bigint,
-    iso_timestamp,
     overflow,
     parse_iso_timestamp,
     text_of_timestamp,
@@ -69,11 +68,6 @@ def parse_iso_time(text: str) -> int:
         raise RecordError("cast", f"'{text}' is not a TIME")
     hour, minute, second, fraction = found.groups("0")
     return ((int(hour) * 60 + int(minute)) * 60 + int(second)) * 1000 + int(fraction.ljust(3, "0")[:3])
-
-
-def iso_instant(milliseconds: int) -> str:
-    """ISO-8601 in UTC, with its zone."""
-    return iso_timestamp(milliseconds) + "Z"
 
 
 def text_of_instant(milliseconds: int) -> str:
@@ -217,11 +211,6 @@ def month_floor_of_day(days: int, size: int) -> int:
 def month_ceil(milliseconds: int, size: int) -> int:
     start = month_floor(milliseconds, size)
     return start if start == milliseconds else add_months(start, size)
-
-
-def month_ceil_of_day(days: int, size: int) -> int:
-    start = month_floor_of_day(days, size)
-    return start if start == days else add_months_to_day(start, size)
 
 
 def bucket(width: int, milliseconds: int, origin: int) -> int:

@@ -253,10 +253,6 @@ def decimal_of_integer(value: int, precision: int, scale: int) -> Decimal:
     return fit_decimal(Decimal(value), precision, scale)
 
 
-def double_of_integer(value: int) -> float:
-    return float(value)
-
-
 def days_of_timestamp(milliseconds: int) -> int:
     return milliseconds // DAY_MS
 

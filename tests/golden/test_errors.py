@@ -14,7 +14,7 @@ import pytest
 from tests.golden.goldens import ROOT, CheckGolden, files
 
 from headrace import App, SqlError, app, sql
-from headrace.sql import tree
+from headrace.sql.tree import expressions, queries
 
 FILES = files("errors", "*.sql")
 SOURCES = sorted(path for folder in (*sql.__path__, *app.__path__) for path in Path(folder).rglob("*.py"))
@@ -34,7 +34,7 @@ DYNAMIC = {
     "message": "sql_error itself",
     "text": "raise_error itself",
     "what": "refuse and _expected themselves",
-    "what or type(node).__name__.upper()": "names of nodes: the tables of tree.py, tested below",
+    "what or type(node).__name__.upper()": "names of nodes: the tables of sql/tree, tested below",
 }
 """Calls whose text is not written at the call, with the reason why none is looked for."""
 UNREACHED = {
@@ -118,7 +118,7 @@ def test_every_message_has_a_golden(where: str, pattern: str) -> None:
     assert any(re.match(pattern, message) for message in _messages()), f"{where}: no golden has {pattern}"
 
 
-@pytest.mark.parametrize("name", sorted({*tree._REFUSED.values(), *tree._CLAUSE_NAMES.values()}))
+@pytest.mark.parametrize("name", sorted({*expressions._REFUSED.values(), *queries._CLAUSE_NAMES.values()}))
 def test_every_refused_construct_has_a_golden(name: str) -> None:
     assert f"{name} is not supported yet" in _messages()
 

@@ -16,16 +16,10 @@ import msgspec
 from tests.property.generators import TOPIC, Layout, Schedule, Step
 
 from headrace.agents.caches import trim_caches
+from headrace.agents.checkpoint import CHECKPOINT_KEY, Checkpoint, Progress, decode_progress
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import (
-    CHECKPOINT_KEY,
-    Checkpoint,
-    Progress,
-    Task,
-    TaskFactory,
-    TaskSettings,
-    decode_progress,
-)
+from headrace.agents.task import Task, TaskSettings
+from headrace.agents.task_factory import TaskFactory
 from headrace.agents.topology import TaskId, TopicKind
 from headrace.app.application import App
 from headrace.sql.physical import Mode, SourceInput

@@ -53,5 +53,6 @@ DROP STREAM both;
 DROP STREAM strict;
 DESCRIBE traeds;
 CREATE STREAM target (a VARCHAR);
+INSERT INTO target (a, A) SELECT symbol, symbol AS other FROM trades;
 INSERT INTO target SELECT symbol FROM trades;
 CREATE OR REPLACE STREAM target (a INT);

@@ -1,215 +1,18 @@
-"""From sqlglot's tree to Headrace's syntax: the only code that knows how sqlglot arranges its nodes.
-
-Every argument of every node is consumed or refused; nothing that a user wrote is dropped.
-"""
+"""From sqlglot's expressions to Headrace's: a function for each kind of node, and the kinds that are refused."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, NoReturn
 
 from sqlglot import exp
 
-from headrace.sql import intervals, syntax, types
-from headrace.sql.errors import Problem, Span, SqlError, did_you_mean, sql_error
-
-EMIT_ARG = "headrace_emit"
-GROUPING_WINDOW_ARG = "headrace_window"
-NAMED_WINDOWS_ARG = "headrace_named_windows"
-OVER_ARG = "headrace_over"
-PARTITION_BY_ARG = "headrace_partition_by"
-_HELD = "held"
-_SPAN = "headrace_span"
-
-
-def holder(value: object) -> exp.Expr:
-    """A sqlglot node that carries something of ours through sqlglot's tree."""
-    node = exp.Var(this="headrace")
-    node.meta[_HELD] = value
-    return node
-
-
-def held(node: exp.Expr) -> Any:
-    return node.meta[_HELD]
-
-
-def span_of(node: exp.Expr, otherwise: Span) -> Span:
-    """The place of a node: from its first to its last token that has one."""
-    if _SPAN not in node.meta:
-        for part in reversed(list(node.walk())):  # parts before what is made of them, each of them once
-            meta = part.meta
-            spans = [found for child in part.iter_expressions() if (found := child.meta[_SPAN]) is not None]
-            if "start" in meta and "end" in meta:
-                spans.append(Span(meta["start"], meta["end"] + 1))
-            found = Span(min(span.start for span in spans), max(span.end for span in spans)) if spans else None
-            meta[_SPAN] = found
-    placed: Span | None = node.meta[_SPAN]
-    return otherwise if placed is None else placed
-
-
-def duration_ms(text: str, unit: str, span: Span) -> int:
-    """Milliseconds of an amount and a unit (`5`, `MINUTES`); SqlError where it is none, or has no fixed length."""
-    months, milliseconds = _amount(text, unit, span)
-    return milliseconds if not months else _refuse_months(span)
-
-
-def _refuse_months(span: Span) -> NoReturn:
-    raise sql_error("months and years have no fixed length: this takes days and smaller units", span)
-
-
-def _amount(text: str, word: str, span: Span, known: Iterable[str] = intervals.UNITS_MS) -> tuple[int, int]:
-    """Months and milliseconds of an amount and the word for its unit."""
-    if not word.strip():
-        raise sql_error(f"`{text}` needs a unit of time", span, f"known: {', '.join(known)}")
-    unit = intervals.unit_of(word)
-    if unit is None:
-        raise sql_error(f"`{word.strip()}` is not a unit of time", span, did_you_mean(word.strip(), known))
-    try:
-        return intervals.amount_of(text, unit)
-    except ValueError as error:
-        raise sql_error(str(error), span) from None
-
-
-def duration(text: str, units: tuple[str, ...], span: Span) -> int:
-    """Milliseconds of an INTERVAL without months."""
-    literal = interval(text, units, span, intervals.UNITS_MS)
-    return literal.milliseconds if isinstance(literal, syntax.IntervalLiteral) else _refuse_months(span)
-
-
-def interval(
-    text: str, units: tuple[str, ...], span: Span, known: Iterable[str] = intervals.UNITS
-) -> syntax.IntervalLiteral | syntax.MonthsLiteral:
-    """`INTERVAL 'text' unit`, `INTERVAL 'text' unit TO unit`, or a text that names its units itself."""
-    try:
-        if len(units) == 2:
-            months, milliseconds = intervals.parse_span(text, *units)
-        elif units and re.search(r"\d\s*[A-Za-z]", text):
-            raise sql_error(f"`{text}` names its unit itself", span, "leave the one behind it out")
-        elif units:
-            months, milliseconds = _amount(text, units[0], span, known)
-        elif re.search("[A-Za-z:]", text):
-            months, milliseconds = intervals.parse(text)
-        else:
-            months, milliseconds = _amount(text, "", span, known)
-    except ValueError as error:
-        raise sql_error(str(error), span) from None
-    if months and milliseconds:
-        raise sql_error(
-            "an interval is of years and months, or of days and smaller units", span, "add one after the other"
-        )
-    return syntax.MonthsLiteral(months, span) if months else syntax.IntervalLiteral(milliseconds, span)
-
-
-def watermark_delay_ms(expression: syntax.Expression, column: syntax.Identifier) -> int:
-    """The delay of `WATERMARK FOR c AS c - INTERVAL …`."""
-    match expression:
-        case syntax.Name(column=name, qualifier=None) if column.matches(name.text):
-            return 0
-        case syntax.Binary(
-            operator="-", left=syntax.Name(column=name), right=syntax.IntervalLiteral(milliseconds=delay)
-        ) if column.matches(name.text) and delay >= 0:
-            return delay
-        case syntax.Binary(operator="-", right=syntax.MonthsLiteral(span=span)):
-            _refuse_months(span)
-    raise sql_error(
-        "a watermark is its column, less a delay",
-        expression.span,
-        f"for example WATERMARK FOR {column.text} AS {column.text} - INTERVAL '5' SECOND",
-    )
-
-
-_TYPES: dict[exp.DType, types.Type] = {
-    exp.DType.BOOLEAN: types.BOOLEAN,
-    exp.DType.INT: types.INT,
-    exp.DType.BIGINT: types.BIGINT,
-    exp.DType.UINT: types.INT,
-    exp.DType.UBIGINT: types.BIGINT,
-    exp.DType.DOUBLE: types.DOUBLE,
-    exp.DType.FLOAT: types.DOUBLE,
-    exp.DType.VARCHAR: types.VARCHAR,
-    exp.DType.TEXT: types.VARCHAR,
-    exp.DType.TIMESTAMP: types.TIMESTAMP,
-    exp.DType.DATE: types.DATE,
-    exp.DType.VARBINARY: types.BYTES,
-    exp.DType.JSON: types.JSON,
-    exp.DType.JSONB: types.JSON,
-    exp.DType.TIME: types.TIME,
-    exp.DType.TIMESTAMPTZ: types.TIMESTAMP_LTZ,
-    exp.DType.TIMESTAMPLTZ: types.TIMESTAMP_LTZ,
-}
-_WITH_PRECISION = (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ, exp.DType.TIMESTAMPLTZ, exp.DType.TIME)
-MAX_TIME_PRECISION = 9
-
-
-TYPE_NAMES = (
-    *("BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL", "VARCHAR", "BYTES", "TIMESTAMP", "TIMESTAMP_LTZ", "DATE"),
-    *("TIME", "ARRAY", "MAP", "STRUCT", "JSON"),
-)
-
-
-def convert_type(node: exp.DataType, span: Span) -> tuple[types.Type, bool]:
-    """A declared type, and whether it is UNSIGNED."""
-    kind = node.this
-    if kind in (exp.DType.ARRAY, exp.DType.LIST, exp.DType.MAP, exp.DType.STRUCT):
-        return _nested_type(node, span), False
-    parameters = [p.this.name for p in node.expressions if isinstance(p, exp.DataTypeParam)]
-    if not all(text.isascii() and text.isdigit() for text in parameters):
-        raise sql_error("a type takes whole numbers as parameters", span)
-    arguments = [int(text) for text in parameters]
-    if kind is exp.DType.DECIMAL:
-        precision, scale = [*arguments, 0][:2] if arguments else (types.MAX_PRECISION, 9)
-        if not 1 <= precision <= types.MAX_PRECISION or not 0 <= scale <= precision:
-            raise sql_error(f"DECIMAL takes a precision of 1 to {types.MAX_PRECISION} and a scale within it", span)
-        return types.Type(types.Kind.DECIMAL, precision, scale), False
-    if kind not in _TYPES:
-        name = kind.value if isinstance(kind, exp.DType) else str(kind)
-        if kind is exp.DType.USERDEFINED:
-            name = str(node.args.get("kind") or name)
-        raise sql_error(f"type {name} is not supported yet", span, did_you_mean(name, TYPE_NAMES))
-    if arguments and kind in _WITH_PRECISION:  # all of them hold milliseconds
-        if len(arguments) > 1 or arguments[0] > MAX_TIME_PRECISION:
-            raise sql_error(f"{_TYPES[kind]} takes a precision of 0 to {MAX_TIME_PRECISION}", span)
-    elif arguments:
-        raise sql_error(f"{_TYPES[kind]} with a length or precision is not supported yet", span, "leave it out")
-    return _TYPES[kind], kind in (exp.DType.UINT, exp.DType.UBIGINT)
-
-
-def _nested_type(node: exp.DataType, span: Span) -> types.Type:
-    parts = [part for part in node.expressions if isinstance(part, exp.DataType)]
-    if node.this is exp.DType.STRUCT:
-        fields: list[tuple[str, types.Type]] = []
-        for part in node.expressions:
-            if not isinstance(part, exp.ColumnDef) or not isinstance(part.kind, exp.DataType):
-                raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
-            if any(part.name.lower() == name.lower() for name, _ in fields):
-                raise sql_error(f"two fields are named `{part.name}`", span)
-            fields.append((checked_name(part.name, span), _inner_type(part.kind, span)))
-        if not fields:
-            raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
-        return types.struct_type(*fields)
-    if node.this is exp.DType.MAP:
-        if len(parts) != 2:
-            raise sql_error("a MAP has the types of its keys and values", span, "for example MAP<VARCHAR, INT>")
-        key, value = (_inner_type(part, span) for part in parts)
-        if key != types.VARCHAR:
-            raise sql_error(f"keys of a MAP are VARCHAR, found {key}", span)
-        return types.map_type(value)
-    if len(parts) != 1:
-        raise sql_error("an ARRAY has the type of its elements", span, "for example ARRAY<INT>")
-    return types.array_type(_inner_type(parts[0], span))
-
-
-def _inner_type(node: exp.DataType, span: Span) -> types.Type:
-    type_, unsigned = convert_type(node, span)
-    if unsigned:
-        raise sql_error("UNSIGNED is for columns alone", span)
-    return type_
-
-
-# Expressions
+from headrace.sql import intervals, syntax
+from headrace.sql.errors import Span, did_you_mean, sql_error
+from headrace.sql.interval_literals import interval, multiple
+from headrace.sql.tree.declared_types import convert_type
+from headrace.sql.tree.nodes import OVER_ARG, held, identifier, is_holder, refuse, span_of
 
 _BINARY: dict[type[exp.Expr], str] = {
     exp.Add: "+",
@@ -245,15 +48,11 @@ _REFUSED: dict[type[exp.Expr], str] = {
 }
 
 
-def refuse(what: str, span: Span) -> syntax.Expression:
-    raise sql_error(f"{what} is not supported yet", span)
-
-
 def convert_expression(node: exp.Expr | None, around: Span) -> syntax.Expression:
     """A sqlglot expression as Headrace syntax; SqlError for what is not supported."""
     if node is None:
         raise sql_error("expected an expression", around)
-    if _HELD in node.meta:
+    if is_holder(node):
         expression: syntax.Expression = held(node)
         return expression
     span = span_of(node, around)
@@ -290,22 +89,10 @@ def _binary(operator: str, left: syntax.Expression, right: syntax.Expression) ->
     return syntax.Binary(operator, left, right, Span(left.span.start, right.span.end))
 
 
-def checked_name(text: str, span: Span) -> str:
-    """A name that JSON can have without escapes; SqlError for another."""
-    if any(character in '"\\' or character < " " for character in text):
-        raise sql_error("a name cannot hold quotes, backslashes or control characters", span)
-    return text
-
-
-def _identifier(node: exp.Expr, around: Span) -> syntax.Identifier:
-    span = span_of(node, around)
-    return syntax.Identifier(checked_name(node.name, span), bool(node.args.get("quoted")), span)
-
-
 def _column(node: exp.Expr, span: Span) -> syntax.Expression:
     parts = [node.args[name] for name in ("catalog", "db", "table") if node.args.get(name) is not None]
     if len(parts) > 1 and not isinstance(node.this, exp.Star):
-        first, second, *rest = (_identifier(part, span) for part in (*parts, node.this))
+        first, second, *rest = (identifier(part, span) for part in (*parts, node.this))
         found: syntax.Expression = syntax.Name(second, first, span)
         for part in rest:
             found = syntax.FieldAccess(found, part, span)
@@ -313,10 +100,10 @@ def _column(node: exp.Expr, span: Span) -> syntax.Expression:
     if len(parts) > 1:
         return refuse("* behind a name of more than one part", span)
     table = node.args.get("table")
-    qualifier = _identifier(table, span) if table is not None else None
+    qualifier = identifier(table, span) if table is not None else None
     if isinstance(node.this, exp.Star):
         return _star(node.this, qualifier, span)
-    return syntax.Name(_identifier(node.this, span), qualifier, span)
+    return syntax.Name(identifier(node.this, span), qualifier, span)
 
 
 def _star(node: exp.Expr, qualifier: syntax.Identifier | None, span: Span) -> syntax.Expression:
@@ -337,14 +124,14 @@ def _star(node: exp.Expr, qualifier: syntax.Identifier | None, span: Span) -> sy
 def _star_name(node: exp.Expr, clause: str, around: Span) -> syntax.Identifier:
     span = span_of(node, around)
     if isinstance(node, exp.Column) and not node.args.get("table") and isinstance(node.this, exp.Identifier):
-        return _identifier(node.this, span)
+        return identifier(node.this, span)
     raise sql_error(f"* {clause} takes the names of columns", span, f"for example * {_STAR_EXAMPLES[clause]}")
 
 
 def _star_alias(node: exp.Expr, clause: str, around: Span) -> syntax.Identifier:
     span = span_of(node, around)
     if isinstance(node, exp.Alias):
-        return _identifier(node.args["alias"], span)
+        return identifier(node.args["alias"], span)
     raise sql_error(f"* {clause} needs AS and a name", span, f"for example * {_STAR_EXAMPLES[clause]}")
 
 
@@ -524,7 +311,7 @@ def _filter(node: exp.Expr, span: Span) -> syntax.Expression:
 def _assignment(node: exp.Expr, span: Span) -> syntax.Expression:
     target: syntax.Expression
     if isinstance(node.this, exp.Identifier):
-        name = _identifier(node.this, span)
+        name = identifier(node.this, span)
         target = syntax.Name(name, None, name.span)
     else:
         target = convert_expression(node.this, span)
@@ -550,19 +337,19 @@ def _dot(node: exp.Expr, span: Span) -> syntax.Expression:
     field = node.args["expression"]
     if not isinstance(field, exp.Identifier):
         return refuse("this behind a point", span)
-    return syntax.FieldAccess(convert_expression(node.this, span), _identifier(field, span), span)
+    return syntax.FieldAccess(convert_expression(node.this, span), identifier(field, span), span)
 
 
 def _arrow(node: exp.Expr, span: Span) -> syntax.Expression:
     operand, part = convert_expression(node.this, span), node.args["expression"]
     if isinstance(node, exp.JSONExtract) and isinstance(part, exp.Column) and isinstance(part.this, exp.Identifier):
-        return syntax.FieldAccess(operand, _identifier(part.this, span), span)
+        return syntax.FieldAccess(operand, identifier(part.this, span), span)
     operator = "->" if isinstance(node, exp.JSONExtract) else "->>"
     return syntax.ElementAccess(operand, convert_expression(part, span), operator, span)
 
 
 def _lambda(node: exp.Expr, span: Span) -> syntax.Expression:
-    parameters = tuple(_identifier(name, span) for name in node.expressions)
+    parameters = tuple(identifier(name, span) for name in node.expressions)
     return syntax.Lambda(parameters, convert_expression(node.this, span), span)
 
 
@@ -605,11 +392,6 @@ def _make_interval(node: exp.Expr, positional: list[syntax.Expression], span: Sp
         part = multiple(amount, _INTERVAL_PARTS[name], span)
         total = part if total is None else syntax.Binary("+", total, part, span)
     return syntax.IntervalLiteral(0, span) if total is None else total
-
-
-def multiple(amount: syntax.Expression, unit: str, span: Span) -> syntax.Expression:
-    """So many of a unit."""
-    return syntax.Binary("*", interval("1", (unit,), span), amount, span)
 
 
 def _named_call(name: str, *parts: str) -> Callable[[exp.Expr, Span], syntax.Expression]:
@@ -705,161 +487,3 @@ _CONVERTERS: dict[type[exp.Expr], Callable[[exp.Expr, Span], syntax.Expression]]
     exp.JSONExtractScalar: _arrow,
     exp.Lambda: _lambda,
 }
-
-# Queries
-
-_CLAUSES = {
-    *("expressions", "distinct", "from_", "joins", "where", "group", "having", "qualify"),
-    *(GROUPING_WINDOW_ARG, NAMED_WINDOWS_ARG, PARTITION_BY_ARG, EMIT_ARG),
-}
-_CLAUSE_NAMES = {
-    "laterals": "LATERAL",
-    "order": "ORDER BY",
-    "limit": "LIMIT",
-    "offset": "OFFSET",
-    "into": "SELECT INTO",
-    "pivots": "PIVOT",
-    "sample": "TABLESAMPLE",
-    "locks": "FOR UPDATE",
-    "version": "FOR SYSTEM_TIME",
-    "db": "a name of two parts in FROM",
-    "kind": "SELECT AS",
-}
-
-
-def convert_select(node: exp.Expr | None, around: Span) -> syntax.Select:
-    """A parsed SELECT as Headrace syntax; each clause consumed or refused by name."""
-    if not isinstance(node, exp.Select):
-        raise sql_error("expected SELECT", around)
-    if problems := _unknown_clauses(node, around):
-        raise SqlError(problems)
-    source = node.args.get("from_")
-    if source is None:
-        raise sql_error("a query needs FROM", around)
-    if not node.expressions:
-        raise sql_error("a query needs columns", around, "SELECT * takes all")
-    window = node.args.get(GROUPING_WINDOW_ARG)
-    windows = node.args.get(NAMED_WINDOWS_ARG)
-    emit = node.args.get(EMIT_ARG)
-    partition_by = node.args.get(PARTITION_BY_ARG)
-    distinct = node.args.get("distinct")
-    if distinct is not None and distinct.args.get("on"):
-        raise sql_error(
-            "DISTINCT ON is not supported yet", span_of(distinct, around), "ROW_NUMBER finds the first rows"
-        )
-    where, having, qualify = (node.args.get(clause) for clause in ("where", "having", "qualify"))
-    return syntax.Select(
-        commons=(),
-        distinct=distinct is not None,
-        items=tuple(_select_item(item, around) for item in node.expressions),
-        source=_table(source.this, around),
-        unnestings=tuple(_unnesting(join, around) for join in node.args.get("joins") or ()),
-        where=convert_expression(where.this, around) if where is not None else None,
-        group_by=_group_by(node.args.get("group"), around),
-        having=convert_expression(having.this, around) if having is not None else None,
-        window=held(window) if window is not None else None,
-        windows=held(windows) if windows is not None else (),
-        partition_by=held(partition_by) if partition_by is not None else (),
-        qualify=convert_expression(qualify.this, around) if qualify is not None else None,
-        emit=held(emit) if emit is not None else None,
-        span=around,
-    )
-
-
-def _unknown_clauses(node: exp.Expr, around: Span) -> list[Problem]:
-    problems: list[Problem] = []
-    for argument, value in node.args.items():
-        if value and argument not in _CLAUSES:
-            what = _CLAUSE_NAMES.get(argument, argument.strip("_").upper())
-            place = value[0] if isinstance(value, list) else value
-            span = span_of(place, around) if isinstance(place, exp.Expr) else around
-            problems.append(Problem(f"{what} is not supported yet", span))
-    return problems
-
-
-def _select_item(node: exp.Expr, around: Span) -> syntax.SelectItem:
-    span = span_of(node, around)
-    if isinstance(node, exp.Alias):
-        alias = _identifier(node.args["alias"], span)
-        return syntax.SelectItem(convert_expression(node.this, span), alias, span)
-    return syntax.SelectItem(convert_expression(node, span), None, span)
-
-
-_GROUPINGS: dict[type[exp.Expr], str] = {
-    exp.Cube: "CUBE",
-    exp.Rollup: "ROLLUP",
-    exp.GroupingSets: "GROUPING SETS",
-}
-
-
-def _group_by(node: exp.Expr | None, around: Span) -> tuple[syntax.Expression, ...] | None:
-    if node is None:
-        return None
-    for argument, value in node.args.items():
-        if value and argument != "expressions":
-            raise sql_error(f"GROUP BY {argument.replace('_', ' ').upper()} is not supported yet", around)
-    if not node.expressions:
-        raise sql_error("GROUP BY needs an expression", around)
-    flat: list[syntax.Expression] = []
-    for item in node.expressions:
-        if type(item) in _GROUPINGS:
-            raise sql_error(f"{_GROUPINGS[type(item)]} is not supported yet", span_of(item, around))
-        if isinstance(item, exp.Tuple):
-            raise sql_error("a row in GROUP BY is not supported yet", span_of(item, around))
-        flat.append(convert_expression(item, around))
-    return tuple(flat)
-
-
-def _table(node: exp.Expr, around: Span) -> syntax.TableReference:
-    span = span_of(node, around)
-    if not isinstance(node, exp.Table):
-        raise sql_error("FROM takes the name of a stream or table, or a query in parentheses", span)
-    for argument, value in node.args.items():
-        if value and argument not in ("this", "alias"):
-            what = _CLAUSE_NAMES.get(argument, argument.strip("_").upper())
-            raise sql_error(f"{what} is not supported yet", span)
-    alias, columns = convert_alias(node.args.get("alias"), span)
-    inner = node.this
-    if _HELD in inner.meta:
-        relation, window = held(inner)
-        return syntax.TableReference(relation, alias, columns, window, relation.span if window is None else window.span)
-    if not isinstance(inner, exp.Identifier):
-        raise sql_error(f"{inner.name.upper()} in FROM is not supported yet", span)
-    return syntax.TableReference(_identifier(inner, span), alias, columns, None, span)
-
-
-def _unnesting(node: exp.Expr, around: Span) -> syntax.Unnesting:
-    """A join with the elements of an array. SqlError where it is another join."""
-    span = span_of(node, around)
-    unnest = node.this
-    alias = unnest.args.get("alias")
-    if isinstance(unnest, exp.Lateral):
-        unnest = unnest.this
-    if not isinstance(unnest, exp.Unnest):
-        raise sql_error("JOIN is not supported yet", span)
-    side, on = str(node.args.get("side") or "").upper(), node.args.get("on")
-    is_true = isinstance(on, exp.Boolean) and bool(on.this)
-    if side not in ("", "LEFT") or node.args.get("using") or (on is not None and not is_true):
-        raise sql_error("UNNEST takes CROSS JOIN, or LEFT JOIN … ON TRUE", span)
-    called, columns = convert_alias(alias, span)
-    offset = unnest.args.get("offset")
-    ordinality: syntax.Identifier | None = None
-    if offset:
-        ordinality = _identifier(offset, span) if isinstance(offset, exp.Identifier) else None
-        ordinality = ordinality or syntax.Identifier("ordinality", False, span)
-    arrays = tuple(convert_expression(array, span) for array in unnest.expressions)
-    return syntax.Unnesting(arrays, called, columns, ordinality, side == "LEFT", span)
-
-
-def convert_alias(
-    node: exp.Expr | None, around: Span
-) -> tuple[syntax.Identifier | None, tuple[syntax.Identifier, ...]]:
-    """`name (columns)` behind a relation, or before AS in WITH."""
-    if node is None:
-        return None, ()
-    columns: list[syntax.Identifier] = []
-    for column in node.args.get("columns") or ():
-        if not isinstance(column, exp.Identifier):
-            raise sql_error("a column name in an alias is a name alone", span_of(column, around))
-        columns.append(_identifier(column, around))
-    return (_identifier(node.this, around) if node.this is not None else None), tuple(columns)
