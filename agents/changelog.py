@@ -21,12 +21,12 @@ import structlog
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
 
+from headrace.agents.checkpoint import CHECKPOINT_KEY
 from headrace.agents.config import WorkerConfig, consumer_options
-from headrace.agents.errors import KafkaFailure
+from headrace.agents.errors import KafkaFailure, TaskStopped
+from headrace.agents.fetching import drain
 from headrace.agents.records import FetchedBatch
 from headrace.agents.tables import RestorableStore, UnusableState
-from headrace.agents.task import CHECKPOINT_KEY, TaskStopped
-from headrace.agents.transport import drain
 from headrace.sql.runtime.records import Change, TopicPartition
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -23,6 +23,9 @@ from headrace.sql.runtime.records import Change, Cut, TopicPartition
 
 if TYPE_CHECKING:
     from headrace.agents.task import Task
+
+LATENCIES = 200
+"""Commits whose latency is kept."""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,10 @@ class Committer:
         self.committed_at: float | None = None
         """When the last one ended, by the monotonic clock."""
         self.commit_s = 0.0
+        self.last_s: float | None = None
+        """What the last one took."""
+        self.ages_ms: deque[float] = deque(maxlen=LATENCIES)
+        """How old the oldest source record of each of the last ones was at its end, by its timestamp."""
 
     async def commit(self, tasks: Collection[OpenTask], membership: Membership) -> bool:
         """Make durable what the tasks, opened under this membership, did since their last cut; whether it was anything.
@@ -104,8 +111,9 @@ class Committer:
             started_at = time.monotonic()
             oldest_ms = _oldest(task for task, _ in cuts)
             try:
-                await self._delivery.deliver([(task.task, cut) for task, cut in cuts], membership)
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, cuts)
+                with self._observer.committing():
+                    await self._delivery.deliver([(task.task, cut) for task, cut in cuts], membership)
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, cuts)
             except BaseException:
                 for task, _ in cuts:
                     task.broken = True
@@ -117,10 +125,14 @@ class Committer:
             trim_caches([opened.task for opened in tasks if not opened.closed], self._cache_bytes_max)
             self.commits += 1
             self.committed_at = time.monotonic()
-            self.commit_s += self.committed_at - started_at
+            self.last_s = self.committed_at - started_at
+            self.commit_s += self.last_s
             now_ms = time.time() * 1000
-            ages_ms = {topic: now_ms - first_ms for topic, first_ms in oldest_ms.items()}
-            self._observer.committed(self.committed_at - started_at, ages_ms)
+            # A clock that is ahead of ours makes none younger than nothing.
+            ages_ms = {topic: max(now_ms - first_ms, 0.0) for topic, first_ms in oldest_ms.items()}
+            if ages_ms:
+                self.ages_ms.append(max(ages_ms.values()))
+            self._observer.committed(self.last_s, ages_ms)
             return True
 
     def _apply(self, cuts: Sequence[tuple[OpenTask, Cut]]) -> None:

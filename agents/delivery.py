@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -132,7 +133,10 @@ class ExactlyOnce:
 
     async def deliver(self, cuts: Sequence[TaskCut], membership: Membership) -> None:
         assert self.producer is not None
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._transact, self.producer, cuts, membership)
+        run = copy_context().run  # whatever is logged there belongs to this commit
+        work = asyncio.get_running_loop().run_in_executor(
+            self._thread, run, self._transact, self.producer, cuts, membership
+        )
         try:
             await asyncio.wait_for(work, self._patience_s)
         except TimeoutError:
@@ -201,7 +205,7 @@ class AtLeastOnce:
         await self._group.confirm_membership()
         self._flushing = True
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._flush, cuts)
+            await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, self._flush, cuts)
         finally:
             self._flushing = False
         await self._group.commit_positions(

@@ -9,9 +9,8 @@ import structlog
 from aiokafka.errors import KafkaError as ConsumerError
 from confluent_kafka import KafkaException
 
-from headrace.agents.errors import CommitFailed, KafkaFailure, StateFailure
+from headrace.agents.errors import CommitFailed, KafkaFailure, StateFailure, TaskStopped
 from headrace.agents.producer import UnsendableState
-from headrace.agents.task import TaskStopped
 
 log = structlog.get_logger(__name__)
 

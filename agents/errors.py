@@ -1,4 +1,4 @@
-"""Failures of Kafka as the operator sees them: what happened, and what can be done about it."""
+"""Failures as the operator sees them: what happened, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -29,3 +29,7 @@ class Fenced(CommitFailed):
 
 class BatchFailed(CommitFailed):
     """A task broke on a batch of records, so there is nothing to commit."""
+
+
+class TaskStopped(Exception):  # noqa: N818
+    """The task cannot go on: the process must end, committing nothing more of it. The text is for the operator."""

@@ -1,33 +1,22 @@
-"""Who watches a worker: told what happened, once for each batch and commit."""
+"""Who watches a worker: told what happens, once for each batch and commit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from headrace.sql.runtime.records import Headers, TopicPartition
-
-
-@dataclass(frozen=True, slots=True)
-class Processed:
-    """A batch of records that a task has taken."""
-
-    stage: str
-    partition: TopicPartition
-    records: int
-    began_ns: int
-    """Nanoseconds since the epoch."""
-    cpu_s: float
-    headers: Headers
-    """Of the first record."""
+from headrace.agents.records import ParsedBatch
 
 
 class Observer(Protocol):
-    """Is told on the main loop what happened, once for each batch and commit: it must not take long."""
+    """Is told on the main loop what happens, once for each batch and commit: it must not take long."""
 
-    def processed(self, batch: Processed) -> None:
-        """A task has taken a batch."""
+    def processing(self, stage: str, batch: ParsedBatch) -> AbstractContextManager[None]:
+        """A task takes a batch within this context; where that ends with an error, it has not taken it."""
+
+    def committing(self) -> AbstractContextManager[None]:
+        """What was processed before is committed within this context; it has failed where that ends with an error."""
 
     def committed(self, seconds: float, oldest_ms: Mapping[str, float]) -> None:
         """A commit took this long; by source topic, how old the first record of its oldest batch was at the end."""
@@ -39,8 +28,11 @@ class Observer(Protocol):
 class Unobserved:
     """Nobody watches."""
 
-    def processed(self, batch: Processed) -> None:
-        pass
+    def processing(self, stage: str, batch: ParsedBatch) -> AbstractContextManager[None]:  # noqa: ARG002 (a protocol)
+        return nullcontext()
+
+    def committing(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def committed(self, seconds: float, oldest_ms: Mapping[str, float]) -> None:
         pass

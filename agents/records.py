@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from math import ceil
 from typing import Any, Protocol
 
 from headrace.sql.runtime.records import Headers
@@ -60,10 +61,10 @@ class ParsedBatch:
         """That of the first record, in ms; None where there is none."""
         return self._records[0].timestamp if self._records else None
 
-    @property
-    def first_headers(self) -> Headers:
-        """Those of the first record; none where there is none."""
-        return self._records[0].headers if self._records else ()
+    def some_headers(self, count: int) -> Iterator[Headers]:
+        """Those of the first record, and of others at equal distances: `count` at most."""
+        step = max(ceil(len(self._records) / count), 1)
+        return (record.headers for record in self._records[::step])
 
     @property
     def values(self) -> Sequence[bytes | None]:

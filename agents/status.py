@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from headrace.agents.changelog import RestoreProgress
 from headrace.agents.commit import OpenTask
@@ -81,6 +82,16 @@ class CommitStatus:
     """Refused because the group had gone on."""
     last_age_s: float | None
     """Since the last commit; None before the first."""
+    last_duration_s: float | None
+    """What the last commit took; None before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStatus:
+    """How old the oldest source record of a commit was when Kafka had it, over the last commits."""
+
+    p50: float
+    p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +101,37 @@ class WorkerStatus:
     app: str
     plan: str
     """Version of the plan: workers with another one are refused."""
+    mode: str
     guarantee: str
     slot: int
+    pid: int
+    started_at: float
+    """In seconds since the epoch."""
     ready: bool
     """The group has given it its partitions (which may be none), and all of their tasks are open."""
+    paused: bool
+    """It reads nothing, because it was told so."""
     stalled: Mapping[str, str]
     """Partitions whose position does not move, and why."""
     commits: CommitStatus
+    latency_ms: LatencyStatus | None
+    """None where no commit had records of a source."""
+    in_flight: int
+    """Records handed to Kafka's client that are not acknowledged yet."""
     rebalances: int
     restored: int
     """Records read from changelogs, by restores that are done and those that run."""
     restoring: tuple[RestoreStatus, ...]
     tasks: tuple[TaskStatus, ...]
+
+
+def latency_status(ages_ms: Iterable[float]) -> LatencyStatus | None:
+    """Quantiles by nearest rank; None of nothing."""
+    ranked = sorted(ages_ms)
+    if not ranked:
+        return None
+    p50, p99 = (ranked[ceil(share * len(ranked)) - 1] for share in (0.5, 0.99))
+    return LatencyStatus(p50, p99)
 
 
 def restore_status(restoring: Mapping[TaskId, RestoreProgress]) -> tuple[RestoreStatus, ...]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import structlog
+
+from headrace.agents.errors import BatchFailed, TaskStopped
 from headrace.sql.runtime.records import MemoryBatch, RecordBatch, TopicPartition
+
+log = structlog.get_logger(__name__)
 
 ATTEMPTS_MAX = 3
 
@@ -39,8 +44,18 @@ class Suspects:
         else:
             yield from _singles(batch)
 
-    def failed(self, batch: RecordBatch) -> int:
-        """A task broke on this batch; how often it has on its records by now."""
+    def blame(self, batch: RecordBatch, error: Exception) -> BatchFailed | TaskStopped:
+        """A task broke on this batch: what is to be raised instead of the error."""
+        last = batch.next_offset - 1
+        span = f"offset {last}" if batch.fetch_offset == last else f"offsets {batch.fetch_offset} to {last}"
+        reason = f"{batch.topic} partition {batch.partition} {span}: {type(error).__name__}: {error}"
+        log.error("records could not be processed", reason=reason, exc_info=error)
+        if self._failed(batch) < ATTEMPTS_MAX:
+            return BatchFailed(reason)
+        return TaskStopped(f"{ATTEMPTS_MAX} attempts to process {reason}")
+
+    def _failed(self, batch: RecordBatch) -> int:
+        """How often a task has broken on records of the batch by now."""
         partition = TopicPartition(batch.topic, batch.partition)
         span = self._spans.get(partition)
         failures = 0 if span is None else span.failures

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
-from rocksdict import BlockBasedOptions, MemtableFactory, Options, Rdict, ReadOptions, WriteBatch, WriteOptions
+from rocksdict import BlockBasedOptions, Cache, MemtableFactory, Options, Rdict, ReadOptions, WriteBatch, WriteOptions
 from sortedcontainers import SortedDict
 
 from headrace.agents.errors import StateFailure
@@ -29,6 +29,9 @@ CONDEMNED_FILE = "condemned"
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 LOADING_BUFFER_BYTES = 16 * 1024 * 1024
 WRITE_BUFFERS = 6
+BLOCK_CACHE_BYTES = 32 * 1024 * 1024
+BLOCK_CACHE = Cache(BLOCK_CACHE_BYTES)
+"""Shared by all stores of a process: by default RocksDB gives each one of this size, so 2 GiB to 64 of them."""
 BUSY_BUFFERS = 3
 """Full write buffers above which loading waits; from `WRITE_BUFFERS` - 1 on RocksDB itself would hold writers up."""
 BUSY_FILES = 12
@@ -255,6 +258,7 @@ def _options() -> Options:
     options.set_keep_log_file_num(2)
     blocks = BlockBasedOptions()
     blocks.set_bloom_filter(10, block_based=False)
+    blocks.set_block_cache(BLOCK_CACHE)
     options.set_block_based_table_factory(blocks)
     return options
 

@@ -4,83 +4,33 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
-from math import inf
 from uuid import uuid4
 
 import msgspec
 
 from headrace.agents.caches import Cache
-from headrace.agents.topology import (
-    TaskId,
-    TaskSpec,
-    Topology,
-    dead_letter_topic,
-    exchange_partitions,
-    repartition_topic,
+from headrace.agents.checkpoint import (
+    CHECKPOINT_KEY,
+    FORMAT,
+    Checkpoint,
+    CommittedPosition,
+    Progress,
+    encode_progress,
+    read_metadata,
 )
+from headrace.agents.errors import TaskStopped
+from headrace.agents.topology import TaskId, TaskSpec
 from headrace.sql.engine import CompiledStage, Placement
-from headrace.sql.physical import ExchangeInput, SourceInput
 from headrace.sql.runtime.chance import Chance
 from headrace.sql.runtime.execution import QueryCounters, RecordRefusedError
 from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
 from headrace.sql.runtime.watermarks import END, START
 
-CHECKPOINT_KEY = b"\xffcheckpoint"
-"""The reserved key of a changelog: where the task stood when the changes before it were made."""
-_FORMAT = 2
 WALL_TIME_STEP_MS = 1_000
 """How often windows over processing time are looked at while nothing comes."""
 CHANCE = Chance(random.random, lambda: str(uuid4()))
-
-
-class TaskStopped(Exception):  # noqa: N818
-    """The task cannot go on: the process must end, committing nothing more of it. The text is for the operator."""
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """The truth of a stateful task, written with each commit's changes as the last of them."""
-
-    format: int
-    plan: str
-    """Plan version of the stage; other state must not be read with it."""
-    offsets: list[tuple[str, int, int]]
-    """(topic, partition, next offset) of each input read so far."""
-    newest: list[tuple[int, int]]
-    """(source partition, largest event time read)."""
-    watermarks: list[tuple[int, int, bool]]
-    """(sender, watermark, idle)."""
-    live: dict[int, int]
-    """Number of groups stored, by aggregation."""
-    exact: bool
-    """Whether the group's offsets were committed in the same transaction, so that they are the same."""
-    watermark: int = START
-    """The task's own: senders that were idle may have let it go further than theirs."""
-    again: list[tuple[str, int, int]] = []
-    """(topic, partition, offset) from which rows of open windows are to be read again."""
-
-
-class CommittedPosition(msgspec.Struct, omit_defaults=True, frozen=True):
-    """Metadata of a committed group offset."""
-
-    plan: str | None = None
-    """Plan version of the stage that read up to there."""
-    newest: int | None = None
-    """Largest event time read."""
-    ended: bool = False
-    idle: bool = False
-    source_partitions: int | None = None
-    """How many partitions the source had when the app began to read this one."""
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far event time has come in a source partition, as its reader tells the other tasks of the stage."""
-
-    watermark: int
-    idle: bool
 
 
 class LostRecords(msgspec.Struct):
@@ -98,6 +48,8 @@ class TaskSettings:
     """Go on where records were deleted before they were read."""
     exactly_once: bool = False
     """Positions, outputs and state of a commit are one transaction."""
+    continue_changed: bool = False
+    """Who only reads a source, and keeps nothing, goes on where another version of it stopped."""
     wall_clock: Callable[[], float] = time.time
     """Seconds since the epoch, for what goes by wall time: EMIT EVERY, processing time, NOW."""
     chance: Chance = CHANCE
@@ -155,15 +107,17 @@ class Task:
         if data is None:
             return None
         checkpoint = msgspec.json.decode(data, type=Checkpoint)
-        if checkpoint.format != _FORMAT or checkpoint.plan != self._stage.plan_version:
+        if checkpoint.format != FORMAT or checkpoint.plan != self._stage.plan_version:
             raise self._changed_app()
         return checkpoint
 
     def _committed(self, position: Position) -> CommittedPosition:
         committed = read_metadata(position)
-        if committed.plan is not None and committed.plan != self._stage.plan_version:
-            raise self._changed_app()
-        return committed
+        if committed.plan is None or committed.plan == self._stage.plan_version:
+            return committed
+        if self._settings.continue_changed and self.spec.changelog is None and self._decoder is not None:
+            return committed
+        raise self._changed_app()
 
     def _check_positions(self, positions: Mapping[TopicPartition, Position], checkpoint: Checkpoint | None) -> None:
         """The state and the group must have read equally far; offsets that the group has forgotten do not matter."""
@@ -340,11 +294,8 @@ class Task:
                 self._heard.pop(partition, None)
                 continue
             since = self._heard.setdefault(partition, now)
-            is_idle = self._execution.watermarks.is_idle(partition.partition)
-            if now - since >= self._settings.idle_timeout_s and not is_idle:
-                self._sleep(partition)
-                self._advance()
-                self._changed = True
+            if now - since >= self._settings.idle_timeout_s:
+                self.sleep(partition)
 
     def _pass_time(self) -> None:
         """Processing time goes on without records, so nothing is idle; in steps, because each step is a commit."""
@@ -355,6 +306,13 @@ class Task:
                 self._stage.observe(self._execution, number, now)
                 self._changed = True
         self._advance()
+
+    def sleep(self, partition: TopicPartition) -> None:
+        """A source partition is idle, whatever its reader sees of it. By processing time none is."""
+        if not self._stage.by_wall_time and not self._execution.watermarks.is_idle(partition.partition):
+            self._sleep(partition)
+            self._advance()
+            self._changed = True
 
     def _set_clock(self) -> None:
         self._execution.clock.now_ms = int(self._settings.wall_clock() * 1000)
@@ -368,14 +326,15 @@ class Task:
         for exchange in self._execution.exchanges:
             exchange.idle = is_idle
 
-    def wake(self) -> None:
-        """No source partition is idle until its reader finds that out anew: the reader is a new one, or stops.
+    def wake(self, partitions: Collection[TopicPartition] | None = None) -> None:
+        """No source partition (none of these) is idle until its reader finds that out anew: it is a new one, or stops.
 
         What comes while nobody reads would else be late for windows that only others have closed. A partition that has
         never brought a record stays as it is.
         """
         watermarks = self._execution.watermarks
-        for _, number in self.spec.inputs if self._decoder is not None else ():
+        meant = self.spec.inputs if partitions is None else partitions
+        for _, number in meant if self._decoder is not None else ():
             if watermarks.is_idle(number) and watermarks.of(number) != START:
                 watermarks.update(number, watermarks.of(number), idle=False)
                 for exchange in self._execution.exchanges:
@@ -426,7 +385,7 @@ class Task:
 
     def _make_checkpoint(self) -> Checkpoint:
         return Checkpoint(
-            _FORMAT,
+            FORMAT,
             self._stage.plan_version,
             [(topic, number, offset) for (topic, number), offset in self._offsets.items()],
             list(self._newest.items()),
@@ -468,65 +427,3 @@ class Task:
                 metadata = msgspec.json.encode(known).decode()
                 positions[partition] = Position(self._offsets.get(partition, 0), metadata)
         return positions
-
-
-def read_metadata(position: Position) -> CommittedPosition:
-    """What a task stored with a group offset."""
-    return msgspec.json.decode(position.metadata or "{}", type=CommittedPosition)
-
-
-def encode_progress(id_: TaskId, progress: Progress) -> Change:
-    """Key and value of what a task tells."""
-    return msgspec.json.encode([id_.stage, id_.partition]), msgspec.json.encode(progress)
-
-
-def decode_progress(key: bytes, value: bytes) -> tuple[TaskId, Progress]:
-    """The task that tells, and what."""
-    return TaskId(*msgspec.json.decode(key, type=tuple[str, int])), msgspec.json.decode(value, type=Progress)
-
-
-class TaskFactory:
-    """Opens the tasks of an app by its topology."""
-
-    def __init__(self, stages: Mapping[str, CompiledStage], topology: Topology, settings: TaskSettings) -> None:
-        self.topology = topology
-        self._stages = stages
-        self._settings = settings
-        self._sizes: dict[str, int] = {}
-        self._tasks = Counter(task.id.stage for task in topology.tasks)
-        for task in topology.tasks:
-            for _, number in task.inputs:
-                stage = task.id.stage
-                self._sizes[stage] = max(self._sizes.get(stage, 0), number + 1)
-
-    def open(self, spec: TaskSpec, store: Store, positions: Mapping[TopicPartition, Position]) -> Task:
-        """A task over its restored store; `positions` are the group's committed ones (for a task without state).
-
-        Raises TaskStopped where the state was written by another plan.
-        """
-        stage = self._stages[spec.id.stage]
-        placement = self._placement(spec, stage)
-        return Task(spec, stage, placement, store, positions, self._settings, self._sizes[spec.id.stage])
-
-    def _placement(self, spec: TaskSpec, stage: CompiledStage) -> Placement:
-        app = self.topology.app
-        match stage.stage.input:
-            case ExchangeInput(senders=stages):
-                branches = [
-                    range(branch, self._tasks[name] * len(stages), len(stages)) for branch, name in enumerate(stages)
-                ]
-                senders = tuple(sorted(chain(*branches)))
-            case SourceInput():
-                senders = tuple(sorted(number for _, number in spec.inputs))
-        peers: tuple[int, ...] = ()
-        if spec.watermarks is not None:
-            peers = tuple(number for number in range(self._sizes[spec.id.stage]) if number not in senders)
-        return Placement(
-            spec.id.partition,
-            senders,
-            peers,
-            self._settings.idle_timeout_s < inf,
-            {exchange.stage: repartition_topic(app, exchange.stage) for exchange in stage.generated.exchanges},
-            exchange_partitions(self.topology.mode, self.topology.parallelism),
-            dead_letter_topic(app),
-        )

@@ -237,6 +237,20 @@ class Cluster:
 
         return self._patiently(ask, f"offsets of group {self._group!r} cannot be read")
 
+    def has_members(self) -> bool:
+        """Whether any worker of the app is in its group."""
+
+        def ask() -> bool:
+            try:
+                future = self._admin.describe_consumer_groups([self._group], request_timeout=ASK_S)[self._group]
+                return bool(_answer(future, ASK_S).members)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    return False
+                raise
+
+        return self._patiently(ask, f"group {self._group!r} cannot be described")
+
     def delete_group(self) -> None:
         """Forget the app's group offsets. Fails while a worker is running."""
         future = self._admin.delete_consumer_groups([self._group], request_timeout=REQUEST_S)[self._group]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 from headrace.sql.physical import ExchangeInput, Mode, PhysicalPlan, SourceInput, Stage
 from headrace.sql.runtime.records import TopicPartition
+from headrace.sql.syntax import RelationKind
+
+NOT_DIVERTED: Mapping[str, str | None] = MappingProxyType({})
 
 
 class TopicKind(StrEnum):
@@ -75,6 +79,8 @@ class Topology:
     topics: tuple[TopicSpec, ...]
     tasks: tuple[TaskSpec, ...]
     plan_version: str
+    diverted: Mapping[str, str | None] = field(default_factory=dict)
+    """Sinks that another version of the app writes still: the topic that takes the records instead; None: none does."""
 
     @property
     def source_partitions(self) -> Mapping[str, int]:
@@ -109,6 +115,8 @@ _CHANGELOG = {
     **_LARGE_RECORDS,
 }
 
+_SOON_COMPACTED = {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
+
 _WATERMARKS = {
     "cleanup.policy": "compact",
     # Small and soon compacted, markers of transactions too: every worker reads all of it at its start.
@@ -138,6 +146,7 @@ def build_topology(
     plan_versions: Mapping[str, str],
     source_partitions: Mapping[str, int],
     parallelism: int | None,
+    diverted: Mapping[str, str | None] = NOT_DIVERTED,
 ) -> Topology:
     """Topics and tasks of a physical plan over known source partitions.
 
@@ -179,13 +188,18 @@ def build_topology(
             tasks.append(TaskSpec(TaskId(stage.name, number), part, own, watermarks))
     for query in plan.queries:
         sink = query.sink
+        written = diverted.get(sink.topic, sink.topic)
+        if written is None:
+            continue
         config = dict(_UNLIMITED)
         if sink.retention_ms is not None:
             config["retention.ms"] = str(sink.retention_ms)
+        if written != sink.topic and sink.kind is RelationKind.TABLE and sink.key_columns:
+            config = {**_CHANGELOG, **_SOON_COMPACTED}  # only the newest row of a key will be moved
         topics.setdefault(
-            sink.topic,
+            written,
             TopicSpec(
-                sink.topic,
+                written,
                 TopicKind.SINK,
                 sink.partitions or parallelism,
                 sink.replicas,
@@ -195,9 +209,8 @@ def build_topology(
         )
     dead_letter = dead_letter_topic(app)
     topics[dead_letter] = TopicSpec(dead_letter, TopicKind.DEAD_LETTER, 1, None, _UNLIMITED, exact=False)
-    return Topology(
-        app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), _version(plan, plan_versions, parallelism)
-    )
+    version = _version(plan, plan_versions, parallelism)
+    return Topology(app, plan.mode, parallelism, tuple(topics.values()), tuple(tasks), version, diverted)
 
 
 def _must_hear_of_others(stage: Stage) -> bool:
@@ -268,6 +281,11 @@ def repartition_topic(app: str, stage: str) -> str:
 
 def watermarks_topic(app: str) -> str:
     return f"{app}-watermarks"
+
+
+def rebuild_topic(app: str, sink: str) -> str:
+    """Where records for a sink wait until the version of the app that makes them takes over."""
+    return f"{app}-{sink}-rebuild"
 
 
 def dead_letter_topic(app: str) -> str:

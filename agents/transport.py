@@ -6,45 +6,21 @@ bookkeeping of single offsets (acknowledgements, gaps, read offsets) is switched
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-import aiokafka
 import faust
-from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
-from aiokafka.errors import (
-    CommitFailedError,
-    ConsumerStoppedError,
-    CorruptRecordException,
-    IllegalStateError,
-    OffsetOutOfRangeError,
-)
-from aiokafka.protocol.group import JoinGroupRequest
-from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
+from faust.sensors.monitor import Monitor
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
+from mode import Service
 
-from headrace.agents.config import FETCH_BYTES_MAX, WorkerConfig, consumer_options
-from headrace.agents.errors import Fenced
-from headrace.agents.membership import Membership
+from headrace.agents.config import WorkerConfig
+from headrace.agents.reader import GroupReader, RebalanceListener
 from headrace.agents.records import FetchedBatch
-from headrace.sql.runtime.records import Position, TopicPartition
-
-IDLE_FETCH = (1, 500)
-"""Bytes to wait for and milliseconds to wait at most: wakes at the first record, costs two requests a second."""
-BUSY_FETCH = (64 * 1024, 5)
-METADATA_MS = 30_000
-"""How soon partitions that a source has got are read: before most producers know of them."""
-REASSIGNMENT_S = 0.02
-"""How long a fetch that comes in the middle of a rebalance takes to bring nothing."""
-BUSY_S = 0.05
-"""A reader that got nothing for this long is idle."""
+from headrace.sql.runtime.records import TopicPartition
 
 
 class Owner(Protocol):
@@ -63,275 +39,6 @@ class Owner(Protocol):
         """Faust cannot go on. May be called from any thread."""
 
 
-def take_records(result: Any) -> FetchedBatch | None:
-    """What one fetch result holds for its partition, as one batch; None where the reader has moved elsewhere since.
-
-    The twin of aiokafka's `PartitionRecords._unpack_records` that leaves records undecoded.
-    """
-    if not result.has_more() or not result.check_assignment(result._topic_partition):
-        return None
-    fetched = result._partition_records
-    partition = fetched._tp
-    fetch_offset = fetched.next_fetch_offset
-    stored = copy.copy(fetched._records)
-    skipped = _pass_over(fetched)
-    result._update_position()
-    if fetched.next_fetch_offset == fetch_offset:
-        return None
-    return FetchedBatch(
-        partition.topic, partition.partition, fetch_offset, fetched.next_fetch_offset, stored, frozenset(skipped)
-    )
-
-
-def _pass_over(fetched: Any) -> list[int]:
-    """Move a fetch's position to its end; base offsets of batches nobody may see (aborted, control)."""
-    skipped = []
-    stored = fetched._records
-    committed_only = fetched._isolation_level == READ_COMMITTED
-    while stored.has_next():
-        batch = stored.next_batch()
-        if fetched._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(f"Invalid CRC in {fetched._tp} at {batch.base_offset}")
-        if batch.is_control_batch or (committed_only and _aborted(fetched, batch)):
-            skipped.append(batch.base_offset)
-        if committed_only and batch.is_control_batch:
-            _note_control(fetched, batch)
-        fetched.next_fetch_offset = max(fetched.next_fetch_offset, batch.next_offset)
-    return skipped
-
-
-def _aborted(fetched: Any, batch: Any) -> bool:
-    if batch.producer_id is None:
-        return False
-    fetched._consume_aborted_up_to(batch.base_offset)
-    return bool(batch.is_transactional and batch.producer_id in fetched._aborted_producers)
-
-
-def _note_control(fetched: Any, batch: Any) -> None:
-    fetched._consume_aborted_up_to(batch.base_offset)
-    if fetched._contains_abort_marker(batch):
-        fetched._aborted_producers.discard(batch.producer_id)
-
-
-async def drain(fetcher: Any, partitions: Collection[Any] | None, timeout_s: float) -> dict[Any, FetchedBatch]:
-    """Everything fetched so far, one batch per partition; waits for the first of it, at most `timeout_s`.
-
-    Partitions outside `partitions` are left alone (None: all are wanted). Raises what the fetch of one failed with.
-    """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        batches = _fetched(fetcher, partitions)
-        left = deadline - time.monotonic()
-        if batches or left <= 0:
-            return batches
-        waiter = fetcher._create_fetch_waiter()
-        done, _ = await asyncio.wait([waiter], timeout=left)
-        if not done:
-            waiter.cancel()
-            return {}
-        waiter.result()
-        if fetcher._closed:
-            return {}
-
-
-def _fetched(fetcher: Any, partitions: Collection[Any] | None) -> dict[Any, FetchedBatch]:
-    batches: dict[Any, FetchedBatch] = {}
-    for partition in list(fetcher._records):
-        if not fetcher._subscriptions.is_assigned(partition):
-            del fetcher._records[partition]
-            continue
-        if partitions is not None and partition not in partitions:
-            continue
-        result = fetcher._records[partition]
-        if type(result) is not FetchResult and batches:
-            break  # the error waits for the next call: first what there is
-        del fetcher._records[partition]
-        fetcher._notify(fetcher._wait_consume_future)
-        if type(result) is not FetchResult:
-            _raise_current(fetcher, partition, result)
-        elif (batch := take_records(result)) is not None:
-            batches[partition] = batch
-    return batches
-
-
-def _raise_current(fetcher: Any, partition: Any, failed: Any) -> None:
-    """Raise a fetch error, unless it speaks of a position that the reader has left since."""
-    try:
-        failed.check_raise()
-    except OffsetOutOfRangeError as error:
-        state = fetcher._subscriptions.subscription.assignment.state_value(partition)
-        if not state.has_valid_position or state.position != error.args[0].get(partition):
-            return
-        raise
-
-
-class RebalanceListener(driver.ConsumerRebalanceListener):
-    """Tells the app of revoked and assigned partitions."""
-
-    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-        assigned = list(assigned)
-        thread = cast(BatchConsumerThread, self._thread)
-        coordinator = thread._ensure_consumer()._coordinator
-        thread.membership = Membership(
-            coordinator.generation, coordinator.member_id, frozenset(TopicPartition(*p) for p in assigned)
-        )
-        await super().on_partitions_assigned(assigned)
-
-
-class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread of aiokafka's consumer: fetches, heartbeats, seeks and commits."""
-
-    membership: Membership | None = None
-    """What the group said last: written by this thread as one value, read by the main thread."""
-    _busy_until = 0.0
-
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: Any,
-        timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature, as are the arguments without a use below)
-        max_records: int | None = None,  # noqa: ARG002
-    ) -> Mapping[Any, list[FetchedBatch]]:
-        if not self.consumer.flow_active:
-            return {}
-        fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError
-        with fetcher._subscriptions.fetch_context():
-            if fetcher._subscriptions.reassignment_in_progress:
-                # Not to be waited for here: this thread has two workers for calls, and the main loop needs one.
-                await asyncio.sleep(REASSIGNMENT_S)
-                return {}
-            try:
-                batches = await self._adaptive_drain(fetcher, active_partitions, timeout or 0.0)
-            except OffsetOutOfRangeError as error:
-                for partition in error.args[0]:
-                    consumer.pause(partition)
-                    cast(BatchApp, self.app).owner.out_of_range(TopicPartition(*partition))
-                return {}
-        return {partition: [batch] for partition, batch in batches.items()}
-
-    async def _adaptive_drain(self, fetcher: Any, partitions: Any, timeout_s: float) -> dict[Any, FetchedBatch]:
-        wait_s = min(timeout_s, max(self._busy_until - time.monotonic(), 0.0))
-        batches = await drain(fetcher, partitions, wait_s)
-        if not batches:
-            fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = IDLE_FETCH
-            batches = await drain(fetcher, partitions, timeout_s - wait_s)
-        if batches:
-            fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = BUSY_FETCH
-            self._busy_until = time.monotonic() + BUSY_S
-        return batches
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
-        self._assignor = self.app.assignor
-        config = cast(BatchApp, self.app).config
-        options = {
-            "client_id": config.client_id,
-            "session_timeout_ms": int(config.session_timeout_s * 1000),
-            "heartbeat_interval_ms": int(config.session_timeout_s * 1000 / 5),
-            "max_partition_fetch_bytes": FETCH_BYTES_MAX,
-            "metadata_max_age_ms": METADATA_MS,
-            "isolation_level": config.isolation_level,
-            **consumer_options(config),
-        }
-        return aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=config.bootstrap_servers,
-            group_id=config.app,
-            group_instance_id=config.group_instance_id,
-            partition_assignment_strategy=[self._assignor],
-            enable_auto_commit=False,
-            # Every partition is sought to its task's position; one that is gone is an error, not a reset.
-            auto_offset_reset="none",
-            # A stand-by fetches nothing, and aiokafka lets a member that is idle for this long rejoin no more.
-            max_poll_interval_ms=2**31 - 1,
-            rebalance_timeout_ms=int(config.rebalance_timeout_s * 1000),
-            fetch_min_bytes=IDLE_FETCH[0],
-            fetch_max_wait_ms=IDLE_FETCH[1],
-            **options,
-        )
-
-    def hold_assigned(self) -> None:
-        """Fetch nothing of newly assigned partitions until they are placed; called by the assignor in this thread.
-
-        Each is given a position, whatever it is. aiokafka looks for one of a partition that has none, fetches nothing
-        from that partition's broker meanwhile, and where the coordinator goes away it waits for ever.
-        """
-        consumer = self._ensure_consumer()
-        for partition in consumer.assignment():
-            consumer.pause(partition)
-            consumer.seek(partition, 0)
-
-    async def place(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Go on reading each partition at its offset. Partitions that are not ours any more are left out."""
-        await self.call_thread(self._place, offsets)
-
-    async def _place(self, offsets: Mapping[TopicPartition, int]) -> None:
-        consumer = self._ensure_consumer()
-        assigned = consumer.assignment()
-        for partition, offset in offsets.items():
-            if partition in assigned:
-                consumer.seek(KafkaPartition(*partition), offset)
-                consumer.resume(KafkaPartition(*partition))
-
-    async def withhold(self, partitions: Iterable[TopicPartition]) -> None:
-        """Fetch nothing of these partitions until they are placed."""
-        await self.call_thread(self._withhold, list(partitions))
-
-    async def _withhold(self, partitions: Iterable[TopicPartition]) -> None:
-        consumer = self._ensure_consumer()
-        assigned = consumer.assignment()
-        consumer.pause(*[KafkaPartition(*partition) for partition in partitions if partition in assigned])
-
-    async def commit_positions(self, positions: Mapping[TopicPartition, Position]) -> None:
-        """Commit group offsets with their metadata; `Fenced` where the group has gone on without this member."""
-        await self.call_thread(self._commit_positions, positions)
-
-    async def _commit_positions(self, positions: Mapping[TopicPartition, Position]) -> None:
-        offsets = {
-            # librdkafka hands metadata out as a C string: without a NUL at its end, what follows it in memory as well.
-            KafkaPartition(*partition): OffsetAndMetadata(position.next_offset, f"{position.metadata}\0")
-            for partition, position in positions.items()
-        }
-        try:
-            await self._ensure_consumer().commit(offsets)
-        except (CommitFailedError, IllegalStateError) as error:
-            raise Fenced(str(error)) from error
-
-    async def confirm_membership(self) -> None:
-        """Ask the group whether it still counts on this member; `Fenced` where it has gone on without it."""
-        await self.call_thread(self._confirm_membership)
-
-    async def _confirm_membership(self) -> None:
-        coordinator = self._ensure_consumer()._coordinator
-        confirmed = await coordinator._do_heartbeat()
-        # Where no coordinator answers, nobody has taken over either; the commit of offsets will wait for one.
-        if not confirmed and coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
-            raise Fenced("the group has removed this member")
-
-    def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
-        """How many partitions each topic has, by the last metadata; 0 where nothing is known. From any thread."""
-        consumer = self._ensure_consumer()
-        return {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in topics}
-
-    async def join_again(self) -> None:
-        """Have the group assign anew: what this member has to say has changed."""
-        await self.call_thread(self._join_again)
-
-    async def _join_again(self) -> None:
-        self._ensure_consumer()._coordinator.request_rejoin()
-
-    def ends(self, partition: TopicPartition) -> tuple[int | None, int | None]:
-        """High watermark and last stable offset that the last fetch saw; None before the first.
-
-        Plain reads, safe from the main thread.
-        """
-        consumer = self._ensure_consumer()
-        if partition not in consumer.assignment():
-            return None, None
-        place = KafkaPartition(*partition)
-        return consumer.highwater(place), consumer.last_stable_offset(place)
-
-
 class _NothingRead(dict[Any, Any]):
     """Faust drops what lies before the offset it read last; a reader sent back must be heard."""
 
@@ -346,7 +53,7 @@ class BatchConsumer(driver.Consumer):
     """Faust's consumer on the main loop: hands batches to the conductor and rebalances to the owner."""
 
     RebalanceListener = RebalanceListener
-    _thread: BatchConsumerThread
+    _thread: GroupReader
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -356,11 +63,12 @@ class BatchConsumer(driver.Consumer):
     def _owner(self) -> Owner:
         return cast(BatchApp, self.app).owner
 
-    def _new_consumer_thread(self) -> BatchConsumerThread:
-        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> GroupReader:
+        app = cast(BatchApp, self.app)
+        return GroupReader(self, app.config, app.owner.out_of_range, loop=self.loop, beacon=self.beacon)
 
     @property
-    def reader(self) -> BatchConsumerThread:
+    def reader(self) -> GroupReader:
         return self._thread
 
     def _to_message(self, tp: Any, record: FetchedBatch) -> ConsumerMessage:
@@ -446,6 +154,14 @@ class ConsumerOnly(BootStrategy):
     enable_web = False
 
 
+class Unmonitored(Monitor):
+    """Faust's own statistics, which nobody reads: not computed."""
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _sampler(self) -> None:
+        pass
+
+
 class BatchApp(faust.App):
     """A Faust app on the batch-native transport, with no web server, leader topic, producer or tables."""
 
@@ -469,6 +185,7 @@ class BatchApp(faust.App):
             broker_session_timeout=config.session_timeout_s,
             broker_rebalance_timeout=config.rebalance_timeout_s,
             TableManager=NoTables,
+            Monitor=Unmonitored,
         )
 
     def _new_transport(self) -> BatchTransport:
@@ -477,6 +194,12 @@ class BatchApp(faust.App):
     def _crash(self, reason: BaseException) -> None:
         super()._crash(reason)
         self.owner.crashed(reason)
+
+    def _on_rebalance_when_stopped(self) -> None:
+        """The stop closes the consumer, in its own thread.
+
+        Faust would close it here too, from the main loop: it would not leave its group, and sometimes never end.
+        """
 
     async def _producer_flush(self, logger: Any) -> None:
         """Faust's producer is never started."""

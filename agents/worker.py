@@ -8,12 +8,10 @@ Kafka has. Whatever else goes wrong ends the process with an exit code before an
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
@@ -22,25 +20,31 @@ import structlog
 from headrace.agents import purge
 from headrace.agents.assignor import Member, TaskAssignor
 from headrace.agents.background import Background
+from headrace.agents.checkpoint import Progress
 from headrace.agents.commit import Committer, OpenTask
+from headrace.agents.commit_clock import CommitClock
 from headrace.agents.config import WorkerConfig
 from headrace.agents.delivery import Outlets, new_delivery
 from headrace.agents.directory import WorkerDirectory, claim
-from headrace.agents.ending import EXIT_DONE, Deadline, verdict
-from headrace.agents.errors import BatchFailed, CommitFailed, Fenced, KafkaFailure, StateFailure
+from headrace.agents.ending import EXIT_DONE, verdict
+from headrace.agents.errors import BatchFailed, CommitFailed, Fenced, KafkaFailure, StateFailure, TaskStopped
+from headrace.agents.finite import Ends, all_ended
+from headrace.agents.following import Reached
+from headrace.agents.gate import Gate
 from headrace.agents.liveness import Liveness, Stand
-from headrace.agents.observer import Observer, Processed, Unobserved
+from headrace.agents.observer import Observer, Unobserved
 from headrace.agents.opening import TaskOpener
 from headrace.agents.ownership import Ownership
 from headrace.agents.producer import INIT_S, UnsendableState
+from headrace.agents.reader import GroupReader
 from headrace.agents.records import FetchedBatch
-from headrace.agents.status import CommitStatus, WorkerStatus, restore_status, task_status
-from headrace.agents.suspects import ATTEMPTS_MAX, Suspects
+from headrace.agents.status import CommitStatus, WorkerStatus, latency_status, restore_status, task_status
+from headrace.agents.suspects import Suspects
 from headrace.agents.tables import held_tasks
-from headrace.agents.task import Progress, TaskFactory, TaskStopped
+from headrace.agents.task_factory import TaskFactory
 from headrace.agents.topics import Cluster, TopicState, dead_letter_topic, ensure_topics
 from headrace.agents.topology import TaskId, TopicKind, Topology
-from headrace.agents.transport import BatchApp, BatchConsumerThread
+from headrace.agents.transport import BatchApp
 from headrace.agents.watermarks import WatermarksReader
 from headrace.sql.runtime.records import Cut, Position, RecordBatch, TopicPartition
 
@@ -78,30 +82,6 @@ class NoService:
         pass
 
 
-def run_worker(config: WorkerConfig, factory: TaskFactory, service: Service | None = None) -> int:
-    """Run one worker until it is told to stop, a finite run is complete, or it cannot go on; the exit code.
-
-    To be called in the main thread of a process of its own: takes over SIGTERM and SIGINT, and ends the process itself
-    where a stop takes longer than its deadline.
-    """
-    spare_garbage_collection()
-    deadline = Deadline(config.stop_deadline_s)
-    code = asyncio.run(Worker(config, factory, service or NoService()).run(deadline.start))
-    # The interpreter waits for threads that may be waiting for Kafka: the deadline holds until the process is gone.
-    deadline.code = code
-    return code
-
-
-def spare_garbage_collection() -> None:
-    """Look for reference cycles rarely: a batch is thousands of objects that live for milliseconds and form none.
-
-    With Python's own thresholds the collector takes half of the CPU time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
-
-
 @dataclass(slots=True)
 class Counters:
     """What a worker has done so far. Written by the main loop only."""
@@ -127,6 +107,7 @@ class Worker:
         self.topology: Topology = factory.topology
         self.counters = Counters()
         self._sources = {spec.name for spec in self.topology.topics if spec.kind is TopicKind.SOURCE}
+        self._began_at = time.time()
         self._settled = False
         """Between rebalances: batches come, commits go by the clock."""
         self._stopping = False
@@ -135,7 +116,7 @@ class Worker:
         """The producer is not to be used any more, or there is none yet."""
         self._failures = 0
         """Commits that failed since the last one that did not."""
-        self._commit_wanted = asyncio.Event()
+        self._clock = CommitClock(config.commit_interval_s)
         self._committed = asyncio.Event()
         self._completion_asked_at = 0.0
         self._confirmed_at = 0.0
@@ -148,7 +129,11 @@ class Worker:
         """What tasks have told each other of their source partitions."""
         self._asked_for: Mapping[str, int] = {}
         """Partitions of the sources for which this worker joined the group again."""
-        self._following: Awaitable[None] | None = None
+        self._telling: Awaitable[None] | None = None
+        self._gate = Gate(lambda: self._reader)
+        self._ends = Ends(config.ends)
+        self.failure: str | None = None
+        """Why the worker ends, where it fails."""
         self._suspects = Suspects()
         self._liveness = Liveness(config.stalled_s)
 
@@ -186,7 +171,7 @@ class Worker:
         self._background.spawn(self._app.start())
         self._background.spawn(self._commit_regularly())
         if self.topology.watermarks is not None:
-            self._following = self._background.spawn(self._follow(self.topology.watermarks))
+            self._telling = self._background.spawn(self._tell_progress(self.topology.watermarks))
 
     def _prepare(self) -> dict[str, TopicState]:
         self._cluster = Cluster(self.config)
@@ -207,7 +192,7 @@ class Worker:
             me=self._member,
             hold=lambda: self._reader.hold_assigned(),
             refuse=lambda reason: self.crashed(TaskStopped(reason)),
-            endless=self.config.ends is None,
+            endless=not self._ends.given,
         )
         for topic in self.topology.input_topics:
             app.agent(app.batch_topic(topic), name=f"read-{topic}")(self._read)
@@ -229,8 +214,8 @@ class Worker:
         return frozenset(partition for spec in self.topology.tasks for partition in spec.inputs)
 
     @property
-    def _reader(self) -> BatchConsumerThread:
-        return cast(BatchConsumerThread, self._app.consumer.reader)
+    def _reader(self) -> GroupReader:
+        return cast(GroupReader, self._app.consumer.reader)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Take no more batches, commit, close, and end with exit code 0."""
@@ -243,8 +228,38 @@ class Worker:
             return
         code, message = verdict(error)
         foreseen = isinstance(error, KafkaFailure | CommitFailed | TaskStopped | StateFailure)
+        self.failure = message
         log.error("worker failed", error=message, exit_code=code, exc_info=None if foreseen else error)
         self._end(code)
+
+    def pause(self) -> None:
+        """Read no more records until `resume`. The worker stays in its group, and its state stays open."""
+        self._gate.paused = True
+        if self._started:
+            self._background.spawn(self._gate.close(self._inputs))
+        log.info("paused")
+
+    def resume(self) -> None:
+        """Go on reading where `pause` stopped it."""
+        self._gate.paused = False
+        if self._settled:
+            self._background.spawn(self._place(self._owned.tasks.values()))
+        log.info("resumed")
+
+    def follow(self, reached: Mapping[TopicPartition, Reached]) -> None:
+        """Read sources as far as another version of the app has read them, and no further until told anew."""
+        self._gate.follow(reached)
+        if self._settled:
+            self._background.spawn(self._go_on_following())
+
+    async def _go_on_following(self) -> None:
+        lead = self._gate.lead
+        for opened in self._owned.tasks.values():
+            for partition in lead.idle(opened.expected):
+                opened.task.sleep(partition)
+                self._clock.wake()
+            opened.task.wake(lead.awake(opened.expected))
+        await self._gate.adjust({p: at for opened in self._owned.tasks.values() for p, at in opened.expected.items()})
 
     def crashed(self, error: BaseException) -> None:
         """Faust gave up, or the group refused us. May be called from any thread."""
@@ -266,8 +281,8 @@ class Worker:
             await self._committer.idle()
             self._committer.close()
             self._owned.close_all()
-            if self._following is not None:
-                await self._following
+            if self._telling is not None:
+                await self._telling
         await self._service.stop()
         self._background.shut_down()
         log.info("stopped", exit_code=code, **numbers)
@@ -289,20 +304,28 @@ class Worker:
         counters, started = self.counters, self._started
         at = self._committer.committed_at if started else None
         owned = self._owned if started else None
+        producer = self._delivery.producer if started else None
         return WorkerStatus(
             time.time(),
             self.config.app,
             self.topology.plan_version,
+            self.topology.mode,
             self.config.guarantee,
             self.config.slot,
+            os.getpid(),
+            self._began_at,
             owned is not None and self._settled and not owned.opening,
+            self._gate.paused,
             {f"{topic}-{number}": stall.reason for (topic, number), stall in self._liveness.stalls.items()},
             CommitStatus(
                 self._committer.commits if started else 0,
                 counters.commits_failed,
                 counters.fenced,
                 None if at is None else time.monotonic() - at,
+                self._committer.last_s if started else None,
             ),
+            latency_status(self._committer.ages_ms) if started else None,
+            0 if producer is None else producer.in_flight,
             counters.rebalances,
             0 if owned is None else owned.restored,
             () if owned is None else restore_status(owned.restoring),
@@ -350,20 +373,26 @@ class Worker:
             partition = TopicPartition(batch.topic, batch.partition)
             if partition in opened.ended:
                 return
-            if self.config.ends is not None:
-                batch = batch.ending_at(self.config.ends.get(partition, batch.next_offset))
+            if self._gate.lead.holds(partition, batch.fetch_offset):
+                await self._gate.hold({partition: batch.fetch_offset})
+                return
+            if (end := self._end_of(partition)) is not None:
+                batch = batch.ending_at(end)
             for part in batch.parts():
-                began_ns, before_s = time.time_ns(), time.thread_time()
-                for each in self._suspects.parts(part):
-                    self._process(opened, partition, each)
+                with self._observer.processing(opened.task.spec.id.stage, part):
+                    for each in self._suspects.parts(part):
+                        self._process(opened, partition, each)
                 opened.took(partition, len(part), part.first_timestamp if partition.topic in self._sources else None)
-                used_s = time.thread_time() - before_s
-                stage = opened.task.spec.id.stage
-                self._observer.processed(Processed(stage, partition, len(part), began_ns, used_s, part.first_headers))
             self._delivery.take(opened.task)
             self._end_inputs(opened)
+            await self._gate.hold({partition: batch.next_offset})
+            self._clock.wake()
         except CommitFailed as error:
             await self._begin_anew(error)
+
+    def _end_of(self, partition: TopicPartition) -> int | None:
+        """The offset before which reading stops, for good in a finite run, for now where another version leads."""
+        return self._ends.of(partition) if self._ends.given else self._gate.lead.bound(partition)
 
     def _process(self, opened: OpenTask, partition: TopicPartition, batch: RecordBatch) -> None:
         try:
@@ -372,20 +401,10 @@ class Worker:
             raise
         except Exception as error:
             opened.broken = True
-            raise self._broke_on(batch, error) from error
+            raise self._suspects.blame(batch, error) from error
         opened.expected[partition] = batch.next_offset
         self.counters.batches += 1
         self.counters.offsets_read += batch.next_offset - batch.fetch_offset
-
-    def _broke_on(self, batch: RecordBatch, error: Exception) -> BatchFailed | TaskStopped:
-        """What is to be raised instead of the error."""
-        last = batch.next_offset - 1
-        span = f"offset {last}" if batch.fetch_offset == last else f"offsets {batch.fetch_offset} to {last}"
-        reason = f"{batch.topic} partition {batch.partition} {span}: {type(error).__name__}: {error}"
-        log.error("records could not be processed", reason=reason, exc_info=error)
-        if self._suspects.failed(batch) < ATTEMPTS_MAX:
-            return BatchFailed(reason)
-        return TaskStopped(f"{ATTEMPTS_MAX} attempts to process {reason}")
 
     def _fits(self, opened: OpenTask, batch: FetchedBatch) -> bool:
         """Whether the batch starts where the task stands. If it lies ahead, the reader is sent back."""
@@ -393,13 +412,13 @@ class Worker:
         expected = opened.expected[partition]
         if batch.fetch_offset != expected and batch.next_offset > expected:
             log.info("reader sent back", partition=str(partition), at=batch.fetch_offset, to=expected)
-            self._background.spawn(self._reader.place({partition: expected}))
+            self._background.spawn(self._gate.place({partition: expected}))
         return batch.fetch_offset == expected
 
     def out_of_range(self, partition: TopicPartition) -> None:
         self._loop.call_soon_threadsafe(self._spawn_from, partition)
 
-    async def _follow(self, watermarks: TopicPartition) -> None:
+    async def _tell_progress(self, watermarks: TopicPartition) -> None:
         """Tell the open tasks what all tasks tell of their source partitions."""
         reader = WatermarksReader(self.config, watermarks)
         try:
@@ -408,6 +427,8 @@ class Worker:
                 self._progress.update(news)
                 for opened in self._owned.tasks.values():
                     opened.task.hear(news)
+                if news:
+                    self._clock.wake()
         finally:
             await reader.close()
 
@@ -423,7 +444,7 @@ class Worker:
             return
         expected, begin = opened.expected[partition], begins[partition]
         if begin <= expected <= ends[partition]:
-            await self._reader.place({partition: expected})  # a leader that was not up to date
+            await self._gate.place({partition: expected})  # a leader that was not up to date
             return
         if expected > begin:
             raise KafkaFailure(
@@ -432,13 +453,13 @@ class Worker:
             )
         log.error("records were deleted before they were read", partition=str(partition), at=expected, first_left=begin)
         opened.expected[partition] = begin
-        await self._reader.place({partition: begin})
+        await self._gate.place({partition: begin})
         self._end_inputs(opened)
 
     async def _room(self) -> None:
         """Wait for a commit while too much waits for one."""
         while not self._stopping and self._is_full():
-            self._commit_wanted.set()
+            self._clock.want()
             await self._committed.wait()
 
     def _is_full(self) -> bool:
@@ -447,43 +468,39 @@ class Worker:
 
     def _end_inputs(self, opened: OpenTask) -> None:
         """In a finite run: tell the task of source partitions that are read to their end."""
-        if self.config.ends is None:
-            return
-        for partition, expected in opened.expected.items():
-            end = self.config.ends.get(partition)
-            if end is not None and expected >= end and partition not in opened.ended:
-                opened.ended.add(partition)
-                opened.task.end_input(partition)
-                self._background.spawn(self._reader.withhold([partition]))
-        self._delivery.take(opened.task)
+        if reached := self._ends.reach(opened):
+            self._background.spawn(self._gate.close(reached))
+            self._delivery.take(opened.task)
 
     # Commits
 
     async def _commit_regularly(self) -> None:
-        due_at = time.monotonic()
         while not self._stopping:
-            # By the clock, however long a commit takes, or its duration would come on top of the interval.
-            due_at = max(due_at + self.config.commit_interval_s, time.monotonic())
-            await self._next_commit(due_at)
+            await self._clock.next()
             if self._settled:
+                batches = self.counters.batches
                 self._tick()
-                await self._commit()
+                committed = await self._commit()
+                something_came = committed or batches != self.counters.batches
+                self._clock.rest(idle=not something_came and not self._awaits_anything())
                 self._purge_repartition_topics()
                 await self._look_for_partitions()
                 await self._check_complete()
 
-    async def _next_commit(self, due_at: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._commit_wanted.wait(), max(due_at - time.monotonic(), 0.001))
-        self._commit_wanted.clear()
+    def _awaits_anything(self) -> bool:
+        """Whether time alone brings something to commit."""
+        return self._ends.given or any(opened.task.pending for opened in self._owned.tasks.values())
 
     def _tick(self) -> None:
         now = time.monotonic()
         stands = []
         for opened in self._owned.tasks.values():
             mine = [Stand(p, at, *self._reader.ends(p)) for p, at in opened.expected.items() if p not in opened.ended]
-            opened.task.tick(now, [stand.partition for stand in mine if stand.end == stand.position])
-            stands += mine
+            if self._gate.paused:
+                mine = []  # nobody looks where they end, nor expects them to move
+            at_end = [each.partition for each in mine if each.end == each.position]
+            opened.task.tick(now, [partition for partition in at_end if not self._gate.lead.leads(partition)])
+            stands += [each for each in mine if not self._gate.holds(each.partition)]
         begun, over = self._liveness.observe(now, stands, waiting_for_commit=self._is_full())
         for stall in begun:
             stand = stall.stand
@@ -498,23 +515,28 @@ class Worker:
         for stall in over:
             log.info("partition moves again", partition=str(stall.stand.partition))
 
-    async def _commit(self) -> None:
+    async def _commit(self) -> bool:
+        """Whether there was anything to commit."""
         if self._stopping:
-            return
+            return False
         try:
-            await self._commit_open_tasks()
+            committed = await self._commit_open_tasks()
             for opened in self._owned.tasks.values():
                 self._delivery.take(opened.task)
         except CommitFailed as error:
             await self._begin_anew(error)
+            return True
         finally:
             self._committed.set()
             self._committed = asyncio.Event()
+        return committed
 
-    async def _commit_open_tasks(self) -> None:
+    async def _commit_open_tasks(self) -> bool:
         membership = self._owned.membership
-        if membership is not None and await self._committer.commit(list(self._owned.tasks.values()), membership):
-            self._failures = 0
+        if membership is None or not await self._committer.commit(list(self._owned.tasks.values()), membership):
+            return False
+        self._failures = 0
+        return True
 
     def _wake_tasks(self) -> None:
         """Tasks that stay find out at once that their partitions are idle still."""
@@ -561,7 +583,7 @@ class Worker:
         async with self._changing_hands:
             await self._committer.idle()
             self._owned.close_all()
-            await self._reader.withhold(self._inputs)
+            await self._gate.close(self._inputs)
         if isinstance(error, Fenced) and self._reader.membership is self._owned.membership:
             await self._reader.join_again()
         elif self._settled:
@@ -570,7 +592,7 @@ class Worker:
 
     async def _check_complete(self) -> None:
         """In a finite run: end when every input of every task of the app is committed as ended."""
-        if self.config.ends is None or self._owned.opening:
+        if not self._ends.given or self._owned.opening:
             return
         if not all(opened.task.ended for opened in self._owned.tasks.values()):
             return
@@ -578,7 +600,7 @@ class Worker:
             return
         self._completion_asked_at = time.monotonic()
         committed = await self._background.in_thread(self._cluster.committed, self._inputs)
-        if all(partition in committed and _is_ended(committed[partition]) for partition in self._inputs):
+        if all_ended(self._inputs, committed):
             log.info("the app is complete")
             self._end(EXIT_DONE)
 
@@ -619,7 +641,7 @@ class Worker:
 
     async def _look_for_partitions(self) -> None:
         """Have the group join again where a source has more partitions than it counts with."""
-        if self.config.ends is not None:
+        if self._ends.given:
             return
         seen = self._seen_partitions()
         if seen not in (self.topology.source_partitions, self._asked_for):
@@ -654,7 +676,7 @@ class Worker:
 
     async def _place(self, tasks: Iterable[OpenTask]) -> None:
         live = {p: at for opened in tasks for p, at in opened.expected.items() if p not in opened.ended}
-        await self._reader.place(live)
+        await self._gate.place(live)
 
 
 def _delete_records(cluster: Cluster, before: Mapping[TopicPartition, int]) -> None:
@@ -663,10 +685,3 @@ def _delete_records(cluster: Cluster, before: Mapping[TopicPartition, int]) -> N
         cluster.delete_records(before)
     except KafkaFailure as error:
         log.warning("consumed repartition records were not deleted", error=str(error))
-
-
-def _is_ended(position: Position) -> bool:
-    try:
-        return bool(json.loads(position.metadata)["ended"])
-    except (ValueError, KeyError, TypeError):
-        return False

@@ -14,6 +14,7 @@ import pytest
 
 from headrace.agents.errors import StateFailure
 from headrace.agents.tables import (
+    BLOCK_CACHE,
     Identity,
     MemoryStore,
     RestorableStore,
@@ -140,6 +141,17 @@ def test_state_is_there_after_the_process_was_killed(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=False)
     store = RocksStore(tmp_path / "store")
     assert (store.position, store.get(b"a")) == (7, b"1")
+
+
+def test_stores_share_one_block_cache(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        store = RocksStore(tmp_path / name)
+        with store.loading():  # it writes files, from which alone blocks are cached
+            store.apply([(b"%04d" % number, os.urandom(100)) for number in range(1_000)], 1)
+        before = BLOCK_CACHE.get_usage()
+        assert store.get(b"0500") is not None
+        assert BLOCK_CACHE.get_usage() > before
+        store.close()
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 
+from headrace.agents.checkpoint import CHECKPOINT_KEY, Progress, decode_progress, read_metadata
+from headrace.agents.errors import TaskStopped
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import (
-    CHECKPOINT_KEY,
-    Progress,
-    Task,
-    TaskFactory,
-    TaskSettings,
-    TaskStopped,
-    decode_progress,
-    read_metadata,
-)
+from headrace.agents.task import Task, TaskSettings
+from headrace.agents.task_factory import TaskFactory
 from headrace.agents.topology import TaskId
 from headrace.app.application import App
 from headrace.sql.physical import Mode
@@ -103,6 +97,35 @@ def test_partition_that_wakes_up_holds_windows_open_again() -> None:
     assert emitted(task) == []
     feed(task, SECOND, 1_600)
     assert emitted(task) == [(0, 2)]
+
+
+def test_partition_is_idle_and_awake_as_whoever_leads_says() -> None:
+    task = open_task(MemoryStore())
+    feed(task, FIRST, 200, 1_500)
+    feed(task, SECOND, 300)
+    assert emitted(task) == []
+    task.sleep(SECOND)
+    assert emitted(task) == [(0, 2)]
+    task.wake([])
+    feed(task, FIRST, 2_600)
+    assert emitted(task) == [(1_000, 1)]
+    task.wake([SECOND])
+    feed(task, FIRST, 3_700)
+    assert emitted(task) == []
+
+
+@pytest.mark.parametrize(("instead", "written"), [("elsewhere", {"elsewhere"}), (None, set())])
+def test_results_that_another_version_writes_still_go_elsewhere_or_nowhere(
+    instead: str | None, written: set[str]
+) -> None:
+    app = App(SQL, "app")
+    topology = app.topology(Mode.SINGLE, {"events": 2}, 2, {"windows": instead})
+    settings = TaskSettings(30.0, continue_when_lost=False)
+    task = open_task(MemoryStore(), TaskFactory(app.stages(Mode.SINGLE), topology, settings))
+    feed(task, FIRST, 200, 1_500)
+    feed(task, SECOND, 300, 1_600)
+    assert {output.topic for output in task.take_outputs()} == written
+    assert task.emitted == {"windows": 1}
 
 
 def test_partition_that_is_not_read_to_its_end_is_never_idle() -> None:
@@ -524,3 +547,44 @@ def test_partial_aggregates_are_pending_until_a_cut_sends_them(window: str) -> N
     assert task.pending == 3
     assert task.cut() is not None
     assert task.pending == 0
+
+
+BIG = "CREATE STREAM events (k VARCHAR KEY, n BIGINT); CREATE STREAM big AS SELECT * FROM events WHERE n > {least};"
+
+
+def positions_of(sql: str) -> tuple[TaskFactory, dict[TopicPartition, Position]]:
+    """A factory of the app, and what its first task commits after a record."""
+    made = factory(Mode.PARTITIONED, sql)
+    task = open_task(MemoryStore(), made)
+    task.process(MemoryBatch("events", task.spec.id.partition, 0, 1, [b'{"k":"a","n":5}'], [b"a"], [0], [0], [()]))
+    cut = task.cut()
+    assert cut is not None
+    return made, dict(cut.positions)
+
+
+def test_a_stateless_reader_of_a_source_goes_on_where_another_version_stopped_if_it_may() -> None:
+    _, positions = positions_of(BIG.format(least=1))
+    app = App(BIG.format(least=2), "app")
+    topology = app.topology(Mode.PARTITIONED, {"events": 2}, 2)
+    spec = topology.tasks[0]
+    strict = TaskFactory(app.stages(Mode.PARTITIONED), topology, TaskSettings(30.0, continue_when_lost=False))
+    with pytest.raises(TaskStopped, match="another version"):
+        strict.open(spec, MemoryStore(), positions)
+    settings = TaskSettings(30.0, continue_when_lost=False, continue_changed=True)
+    task = TaskFactory(app.stages(Mode.PARTITIONED), topology, settings).open(spec, MemoryStore(), positions)
+    assert task.next_offsets == {TopicPartition("events", 0): 1}
+
+
+def test_state_of_another_version_is_refused_whatever_is_allowed() -> None:
+    made = factory(Mode.SINGLE)
+    store = MemoryStore()
+    task = open_task(store, made)
+    feed(task, FIRST, 100)
+    cut = task.cut()
+    assert cut is not None
+    store.apply(cut.changelog, 1)
+    app = App(SQL.replace("COUNT(*)", "MAX(at)"), "app")
+    topology = app.topology(Mode.SINGLE, {"events": 2}, 2)
+    settings = TaskSettings(30.0, continue_when_lost=False, continue_changed=True)
+    with pytest.raises(TaskStopped, match="another version"):
+        TaskFactory(app.stages(Mode.SINGLE), topology, settings).open(topology.tasks[0], store, {})

@@ -7,7 +7,7 @@ import inspect
 import aiokafka
 import faust
 import pytest
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import fetcher, subscription_state
 from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
 from faust.transport.consumer import Consumer
@@ -36,6 +36,7 @@ def test_private_names_used_of_aiokafka_exist() -> None:
         "next_fetch_offset",
     ):
         assert f"self.{name}" in source or f"def {name}" in source, name
+    assert "self.unassign_future" in inspect.getsource(subscription_state.Assignment)
     assert {"check_assignment", "has_more", "_update_position"} <= set(dir(fetcher.FetchResult))
 
 
@@ -45,6 +46,8 @@ def test_private_names_used_of_aiokafka_exist() -> None:
         (driver.AIOKafkaConsumerThread, "_fetch_records"),
         (driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
         (driver.AIOKafkaConsumerThread, "_ensure_consumer"),
+        (driver.AIOKafkaConsumerThread, "_thread_keepalive"),
+        (driver.AIOKafkaConsumerThread, "_keepalive2"),
         (driver.Consumer, "_to_message"),
         (driver.Consumer, "_new_consumer_thread"),
         (Consumer, "perform_seek"),
@@ -54,6 +57,7 @@ def test_private_names_used_of_aiokafka_exist() -> None:
         (Consumer, "verify_all_partitions_active"),
         (faust.App, "_new_transport"),
         (faust.App, "_producer_flush"),
+        (faust.App, "_on_rebalance_when_stopped"),
         (faust.App, "_crash"),
         (faust.App, "_fetcher"),
         (faust.App, "flow_control"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.sql.runtime.watermarks import END, START, Watermarks
+from headrace.sql.runtime.watermarks import END, START, Watermarks, earlier, newest_before
 
 Said = tuple[int, bool] | None
 """Watermark and idleness; None where nobody has said anything yet."""
@@ -101,3 +101,23 @@ def test_nothing_is_idle_in_a_finite_run() -> None:
     watermarks.update(0, 9_000, idle=False)
     watermarks.update(1, 800, idle=True)
     assert watermarks.current() == 800
+
+
+@pytest.mark.parametrize(
+    ("newest", "times", "before"),
+    [
+        (START, [], []),
+        (START, [1, 2, 2, 5], [START, 1, 2, 2]),
+        (1, [1, 2, 5], [1, 1, 2]),
+        (3, [1, 2, 5, 6], [3, 3, 3, 5]),
+        (START, [5, 1, 7, 6, 8], [START, 5, 5, 7, 7]),
+        (-7, [-9, -5, -8], [-7, -7, -5]),
+    ],
+)
+def test_each_row_goes_by_the_newest_time_before_it(newest: int, times: list[int], before: list[int]) -> None:
+    assert list(newest_before(times, sorted(times), newest)) == before
+
+
+def test_a_delay_moves_a_watermark_back_unless_it_is_infinite() -> None:
+    assert [earlier(watermark, 10) for watermark in (START, -5, 0, 25, END)] == [START, -15, -10, 15, END]
+    assert (START, END) == (-(2**63), 2**63 - 1)
