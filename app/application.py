@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.agents.topology import Topology, build_topology, source_topics
+from headrace.agents.topology import NOT_DIVERTED, Topology, build_topology, source_topics
 from headrace.app.errors import InputError
 from headrace.sql.binder import bind
 from headrace.sql.engine import CompiledStage
@@ -76,8 +76,14 @@ class App:
     def source_topics(self) -> tuple[str, ...]:
         return source_topics(self.plan(Mode.PARTITIONED))
 
-    def topology(self, mode: Mode, source_partitions: Mapping[str, int], parallelism: int | None = None) -> Topology:
-        """Topics and tasks over the source topics as they are.
+    def topology(
+        self,
+        mode: Mode,
+        source_partitions: Mapping[str, int],
+        parallelism: int | None = None,
+        diverted: Mapping[str, str | None] = NOT_DIVERTED,
+    ) -> Topology:
+        """Topics and tasks over the source topics as they are; `diverted` as in Topology.
 
         KeyError for one that is missing and not declared; InputError where the app has no query.
         """
@@ -86,7 +92,7 @@ class App:
         versions = {name: stage.plan_version for name, stage in self.stages(mode).items()}
         if parallelism is None and "parallelism" in self.settings:
             parallelism = int(self.settings["parallelism"])
-        return build_topology(self.name, self.plan(mode), versions, source_partitions, parallelism)
+        return build_topology(self.name, self.plan(mode), versions, source_partitions, parallelism, diverted)
 
     def explain(self, stage: str = ExplainStage.PHYSICAL, mode: str = Mode.PARTITIONED) -> str:
         """Stable text of a step of compilation: `logical`, `physical`, `topology` or `code`."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from headrace.agents.errors import KafkaFailure
-from headrace.app.commands import bench, broker, infer, records, run, sql, test, topics
+from headrace.app.commands import bench, broker, infer, jobs, records, run, server, sql, test, topics
 from headrace.app.errors import ExitCode, HeadraceError
 from headrace.app.invocation import Invocation, with_global_options_first
 from headrace.app.output import show_error, show_error_text
@@ -33,8 +33,9 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 cli.add_typer(broker.commands, name="broker")
+cli.add_typer(jobs.commands, name="jobs")
 cli.add_typer(bench.commands, name="bench")
-for module in (sql, infer, test, run, topics, records):
+for module in (sql, infer, test, run, server, topics, records):
     module.register(cli)
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, ClusterMetadata, TopicMetadata
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec, TopicMetadata
 from confluent_kafka.admin import NewTopic as KafkaNewTopic
 
 from headrace.app.errors import OutsideError, UsageError
@@ -55,13 +55,15 @@ def existing_topic(settings: Settings, topic: str) -> TopicMetadata | None:
     raise OutsideError(f"topic {topic}: {found.error.str()}")
 
 
-def create_topic(settings: Settings, topic: str, partitions: int) -> None:
-    """Create a topic with the broker's defaults, and wait until it is there."""
+def create_topic(settings: Settings, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
+    """Create a topic, with the broker's defaults beside the configuration, and wait until it is there."""
     admin = _admin(settings, Reason())
-    future = admin.create_topics([KafkaNewTopic(topic, num_partitions=partitions)])[topic]
+    future = admin.create_topics([KafkaNewTopic(topic, num_partitions=partitions, config=dict(config or {}))])[topic]
     try:
         future.result(timeout=METADATA_TIMEOUT_SECONDS)
     except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return  # another process was first
         raise OutsideError(f"could not create topic {topic}: {explain(error)}") from error
 
 
@@ -73,6 +75,39 @@ def producer(settings: Settings, properties: Mapping[str, Any]) -> Producer:
 def consumer(settings: Settings, properties: Mapping[str, Any]) -> Consumer:
     with _bad_properties_refused():
         return Consumer({**settings.client_config, **QUIET, **properties})
+
+
+def arrived(client: Consumer, most: int, wait_s: float) -> list[Message]:
+    """What has arrived, at most so many. Blocks until there is something, or the time is over."""
+    first = client.consume(1, wait_s)
+    return [*first, *client.consume(most - 1, 0)] if first else []
+
+
+def admin(settings: Settings) -> AdminClient:
+    """For whoever asks often: a new client takes its time to connect. It has to outlive what it is asked."""
+    return _admin(settings, Reason())
+
+
+def end_offsets(admin: AdminClient, topic: str) -> dict[int, int]:
+    """Where what is committed in each partition of a topic ends. OutsideError for one that does not exist, or answer.
+
+    Not asked by a consumer: behind a fetch, its answer would wait for records.
+    """
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    try:
+        found: TopicMetadata = admin.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS).topics[topic]
+        if found.error is not None:
+            raise OutsideError(f"topic {topic}: {found.error.str()}")
+        futures = admin.list_offsets(
+            {TopicPartition(topic, partition): latest for partition in found.partitions},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=METADATA_TIMEOUT_SECONDS,
+        )
+        return {each.partition: future.result(METADATA_TIMEOUT_SECONDS + 1).offset for each, future in futures.items()}
+    except KafkaException as error:
+        raise OutsideError(f"topic {topic}: {explain(error)}") from error
+    except TimeoutError:
+        raise OutsideError(f"topic {topic}: Kafka did not answer in {METADATA_TIMEOUT_SECONDS:.0f} s") from None
 
 
 def unreachable(settings: Settings, reason: str) -> OutsideError:
@@ -100,3 +135,11 @@ def _bad_properties_refused() -> Iterator[None]:
         yield
     except KafkaException as error:
         raise UsageError(f"kafka.<property>: {explain(error)}") from error
+
+
+def raw(message: Message) -> tuple[bytes | None, bytes | None, int]:
+    """Key, value and timestamp of a record."""
+    key, value = message.key(), message.value()
+    assert not isinstance(key, str)
+    assert not isinstance(value, str)
+    return key, value, message.timestamp()[1]

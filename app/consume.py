@@ -42,21 +42,39 @@ def read_to_end(settings: Settings, topic: str) -> Iterator[bytes]:
 def records_to_end(settings: Settings, topic: str) -> Generator[Message]:
     """The records that are there now: the end of each partition is fixed when this is called."""
     with _assigned(settings, topic) as client:
-        ends = _end_offsets(client)
-        while ends:
-            record = _polled(client)
-            if record is None:
-                continue
-            partition, offset = record.partition(), record.offset()
-            assert partition is not None
-            assert offset is not None
-            # A transaction's marker is an offset without a record: only the end of the partition tells of it.
-            is_end = _is_end(record)
-            if not is_end and partition in ends and offset < ends[partition]:
-                yield record
-            if partition in ends and (is_end or offset + 1 >= ends[partition]):
-                del ends[partition]
-                client.pause([TopicPartition(topic, partition)])
+        yield from _to_end(client, topic)
+
+
+def _to_end(client: Consumer, topic: str) -> Generator[Message]:
+    ends = _end_offsets(client)
+    while ends:
+        record = _polled(client)
+        if record is None:
+            continue
+        partition, offset = record.partition(), record.offset()
+        assert partition is not None
+        assert offset is not None
+        # A transaction's marker is an offset without a record: only the end of the partition tells of it.
+        is_end = _is_end(record)
+        if not is_end and partition in ends and offset < ends[partition]:
+            yield record
+        if partition in ends and (is_end or offset + 1 >= ends[partition]):
+            del ends[partition]
+            client.pause([TopicPartition(topic, partition)])
+
+
+def newest(settings: Settings, topic: str, count: int) -> list[Message]:
+    """The last records of a topic, the newest first, at most so many; none where there is no such topic."""
+    if existing_topic(settings, topic) is None:
+        return []
+    with _assigned(settings, topic) as client:
+        starts = []
+        for partition in client.assignment():
+            low, high = _bounds(client, partition)
+            starts.append(TopicPartition(topic, partition.partition, max(low, high - count)))
+        client.assign(starts)
+        records = sorted(_to_end(client, topic), key=lambda record: record.timestamp()[1], reverse=True)
+    return records[:count]
 
 
 def envelope(record: Message) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from enum import Enum
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from headrace.agents.background import Background
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.observer import Observer, Unobserved
 from headrace.app import page
@@ -39,6 +41,9 @@ class Source(Protocol):
     """A worker, as its endpoints see it."""
 
     def status(self) -> WorkerStatus: ...
+
+    def fail(self, error: BaseException) -> None:
+        """End it."""
 
 
 def application(source: Source, telemetry: Telemetry | None) -> web.Application:
@@ -98,24 +103,34 @@ def _problem(status: int, detail: str) -> web.Response:
     return web.Response(status=status, body=orjson.dumps(document), content_type=PROBLEM)
 
 
+class IfTaken(Enum):
+    """What comes of an address that cannot be used."""
+
+    END = "the worker ends, and is started again until it can"
+    GO_ON = "the worker goes on without endpoints"
+
+
 class WorkerService:
     """Runs beside a worker: endpoints where a port is given, and metrics."""
 
-    def __init__(self, host: str, port: int | None, telemetry: Telemetry | None, *, is_port_wanted: bool) -> None:
-        """Without a port there are no endpoints. A taken port that was asked for ends the worker, another does not."""
+    def __init__(self, host: str, port: int | None, telemetry: Telemetry | None, if_taken: IfTaken) -> None:
+        """Without a port there are no endpoints."""
         self._address = (host, port)
-        self._is_port_wanted = is_port_wanted
+        self._if_taken = if_taken
         self._telemetry = telemetry
         self._runner: web.AppRunner | None = None
-        self._publishing: asyncio.Task[None] | None = None
+        self._background: Background | None = None
+        self._publishing: asyncio.Future[None] | None = None
 
     @property
     def observer(self) -> Observer:
         return self._telemetry or Unobserved()
 
     async def start(self, worker: Source) -> None:
+        """What fails later ends the worker too."""
         if self._telemetry is not None:
-            self._publishing = asyncio.create_task(self._publish(worker, self._telemetry))
+            self._background = Background(worker.fail)
+            self._publishing = self._background.spawn(self._publish(worker, self._telemetry))
         host, port = self._address
         if port is None:
             return
@@ -133,9 +148,11 @@ class WorkerService:
     def _refused(self, error: OSError) -> None:
         host, port = self._address
         reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        if self._is_port_wanted:
-            raise KafkaFailure(f"address {host}:{port} for HTTP {reason}", "http_port sets another; 0 is none")
-        log.warning("no HTTP endpoints: the address cannot be used", address=f"{host}:{port}", reason=reason)
+        match self._if_taken:
+            case IfTaken.END:
+                raise KafkaFailure(f"address {host}:{port} for HTTP {reason}", "http_port sets another; 0 is none")
+            case IfTaken.GO_ON:
+                log.warning("no HTTP endpoints: the address cannot be used", address=f"{host}:{port}", reason=reason)
 
     async def _publish(self, worker: Source, telemetry: Telemetry) -> None:
         while True:
@@ -143,7 +160,8 @@ class WorkerService:
             await asyncio.sleep(PUBLISH_S)
 
     async def stop(self) -> None:
-        if self._publishing is not None:
+        if self._background is not None and self._publishing is not None:
+            self._background.close()
             self._publishing.cancel()
         if self._runner is not None:
             await self._runner.cleanup()

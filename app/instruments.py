@@ -200,6 +200,14 @@ INSTRUMENTS = (
         _by_worker(lambda status: int(status.ready)),
     ),
     Instrument(
+        "headrace.producer.in_flight",
+        Kind.GAUGE,
+        "{record}",
+        "Records handed to Kafka's client that are not acknowledged yet.",
+        (),
+        _by_worker(lambda status: status.in_flight),
+    ),
+    Instrument(
         "headrace.rebalances",
         Kind.COUNTER,
         "{rebalance}",

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from headrace.agents.errors import TaskStopped
 from headrace.agents.partitioner import DefaultPartitioner
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import Task, TaskFactory, TaskSettings, TaskStopped
+from headrace.agents.task import Task, TaskSettings
+from headrace.agents.task_factory import TaskFactory
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, Topology
 from headrace.app.application import DEFAULT_PARTITIONS
 from headrace.app.errors import InputError

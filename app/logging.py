@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 import structlog
@@ -15,8 +16,13 @@ LIBRARIES = ("aiokafka", "asyncio", "faust", "mode")
 LEVELS = {level: getattr(logging, level.name) for level in LogLevel}
 
 
-def configure_logging(log_format: LogFormat, log_level: LogLevel, stream: TextIO | None = None) -> None:
-    """Send structlog's events and those of all libraries to one place, in one form. Replaces what was configured."""
+def configure_logging(
+    log_format: LogFormat, log_level: LogLevel, stream: TextIO | None = None, more: Sequence[Processor] = ()
+) -> None:
+    """Send structlog's events and those of all libraries to one place, in one form. Replaces what was configured.
+
+    `more` adds to each line.
+    """
     target = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -25,6 +31,7 @@ def configure_logging(log_format: LogFormat, log_level: LogLevel, stream: TextIO
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        *more,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -68,4 +75,6 @@ def _renderers(log_format: LogFormat, target: TextIO) -> list[Processor]:
         case LogFormat.JSON:
             return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         case LogFormat.TEXT:
-            return [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+            # A traceback without the values of variables: passwords and tokens are among them.
+            traceback = structlog.dev.RichTracebackFormatter(show_locals=False)
+            return [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=traceback)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -34,6 +34,15 @@ class WorkerOrder:
     ends: Mapping[TopicPartition, int] | None
     """End offset of every source partition of a finite run."""
     slot: int
+    continue_changed: bool = False
+    """The text may be another one than before: somebody has judged that state and sinks stay what they are."""
+    diverted: Mapping[str, str | None] = field(default_factory=dict)
+    """Sinks that another version of the app writes still, as in Topology."""
+
+    @classmethod
+    def plain(cls, app: App, settings: Settings) -> WorkerOrder:
+        """What is known of an app before anything was looked up: enough to ask the cluster for it."""
+        return cls("", app.name, app.name, settings, {}, None, slot=0)
 
     def to_json(self) -> bytes:
         document: dict[str, Any] = {
@@ -44,6 +53,8 @@ class WorkerOrder:
             "source_partitions": self.source_partitions,
             "ends": None if self.ends is None else [[*partition, end] for partition, end in self.ends.items()],
             "slot": self.slot,
+            "continue_changed": self.continue_changed,
+            "diverted": dict(self.diverted),
         }
         return orjson.dumps(document)
 
@@ -99,6 +110,7 @@ def task_settings(app: App, order: WorkerOrder) -> TaskSettings:
         timeout.total_seconds() if order.ends is None else inf,
         continue_when_lost=settings.on_lost_records is OnLostRecords.CONTINUE,
         exactly_once=settings.guarantee is Guarantee.EXACTLY_ONCE,
+        continue_changed=order.continue_changed,
     )
 
 

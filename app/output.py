@@ -13,6 +13,9 @@ from rich.table import Table
 
 from headrace.app.errors import HeadraceError
 
+UNBOUNDED = 10_000
+"""Columns of a table that goes into a file or a pipe."""
+
 
 def is_terminal() -> bool:
     return sys.stdout.isatty()
@@ -20,17 +23,22 @@ def is_terminal() -> bool:
 
 def show_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     """One table, or one JSON line per row."""
-    if not is_terminal():
+    if is_terminal():
+        show_table(title, rows)
+    else:
         for row in rows:
             show_json(row)
-        return
+
+
+def show_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """One table, as wide as it has to be where nobody's terminal bounds it."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in rows[0] if rows else ():
         is_number = isinstance(rows[0][name], int | float)
         table.add_column(name, justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    Console(width=None if is_terminal() else UNBOUNDED).print(table)
 
 
 def show_json(row: Mapping[str, object]) -> None:
@@ -41,9 +49,14 @@ def show_json(row: Mapping[str, object]) -> None:
 def show_done(text: str, facts: Mapping[str, object]) -> None:
     """What a command did: a sentence on a terminal, its facts as JSON in a pipe."""
     if is_terminal():
-        Console(highlight=False).print(text, markup=False, soft_wrap=True)
+        show_text(text)
     else:
         show_json(facts)
+
+
+def show_text(text: str) -> None:
+    """A sentence on stdout."""
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def show_error(error: HeadraceError) -> None:

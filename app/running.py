@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from headrace.agents.topics import Cluster, ensure_topics
-from headrace.agents.topology import Topology, repartition_topics
+from headrace.agents.topology import NOT_DIVERTED, Topology, repartition_topics
 from headrace.app import otel
 from headrace.app.application import App
-from headrace.app.errors import InputError, OutsideError
+from headrace.app.errors import InputError, OutsideError, UsageError
 from headrace.app.inputs import read_text
 from headrace.app.order import WorkerOrder, open_app, worker_config
 from headrace.app.run_progress import shown_progress
@@ -28,31 +28,65 @@ WORKER_COMMAND = (sys.executable, "-m", "headrace.app.worker")
 def run_app(path: Path, settings: Settings, ending: Ending) -> int:
     """Run an SQL file on Kafka until it is stopped, done or given up; the exit code.
 
-    Raises SqlError for the text, KafkaFailure and OutsideError for the cluster and its topics, UsageError for settings.
+    Raises what `order_workers` raises, and UsageError for what only a job server honours.
     """
     otel.check()
-    text, name = read_text(path), settings.app or path.stem
-    app = open_app(text, str(path), name, settings)
-    _check_runnable(app, ending)
-    order = WorkerOrder(text, str(path), name, settings, {}, None, slot=0)
-    cluster = Cluster(worker_config(app, order))
-    cluster.reach()
-    settings = with_parallelism(app, settings, cluster)
-    ensure_topics(cluster, checked_topology(app, settings, cluster.source_partitions(app.source_topics())))
-    order = replace(order, settings=settings, source_partitions=cluster.source_partitions(app.source_topics()))
-    if ending is Ending.WHEN_DONE:
-        order = replace(order, ends=_ends(cluster, order.source_partitions))
-
-    def worker(slot: int) -> WorkerProcess:
-        return WorkerProcess(WORKER_COMMAND, replace(order, slot=slot).to_json())
-
-    supervisor = Supervisor(worker, settings.workers, ending)
-    with shown_progress(settings, name, order.ends) as forward:
+    _check_unprotected(settings)
+    order = order_workers(read_text(path), str(path), settings.app or path.stem, settings, ending)
+    supervisor = Supervisor(worker_of(order), order.settings.workers, ending)
+    with shown_progress(order.settings, order.app, order.ends) as forward:
         supervisor.forward = forward
         return supervisor.run()
 
 
-def _check_runnable(app: App, ending: Ending) -> None:
+def _check_unprotected(settings: Settings) -> None:
+    """The endpoints of workers only tell, and are open to whoever reaches them: nobody is to think they are not."""
+    if given := [
+        name
+        for name in ("http_token", "http_tls_certificate", "http_tls_key", "http_rate")
+        if name in settings.model_fields_set
+    ]:
+        raise UsageError(
+            f"{', '.join(given)}: of `headrace server` only; the endpoints of a worker have no protection of their own",
+            "http_host=127.0.0.1 keeps them to this machine, http_port=0 has none",
+        )
+
+
+def order_workers(
+    text: str,
+    file: str,
+    name: str,
+    settings: Settings,
+    ending: Ending,
+    diverted: Mapping[str, str | None] = NOT_DIVERTED,
+) -> WorkerOrder:
+    """Check an app and its topics, create what is missing, and look up what its workers have to agree on. Blocks.
+
+    Raises SqlError for the text, KafkaFailure and OutsideError for the cluster and its topics, InputError and
+    UsageError for what cannot be run so.
+    """
+    app = open_app(text, file, name, settings)
+    check_runnable(app, ending)
+    order = WorkerOrder(text, file, name, settings, {}, None, slot=0)
+    cluster = Cluster(worker_config(app, order))
+    cluster.reach()
+    settings = with_parallelism(app, settings, cluster)
+    sources = cluster.source_partitions(app.source_topics())
+    ensure_topics(cluster, checked_topology(app, settings, sources, diverted))
+    sources = cluster.source_partitions(app.source_topics())  # those that were missing are there now
+    order = replace(order, settings=settings, source_partitions=sources, diverted=diverted)
+    if ending is Ending.WHEN_DONE:
+        order = replace(order, ends=_ends(cluster, order.source_partitions))
+    return order
+
+
+def worker_of(order: WorkerOrder) -> Callable[[int], WorkerProcess]:
+    """How the worker of each slot is started."""
+    return lambda slot: WorkerProcess(WORKER_COMMAND, replace(order, slot=slot).to_json())
+
+
+def check_runnable(app: App, ending: Ending) -> None:
+    """InputError for what makes sense on finite data only."""
     if any(query.sink.name == RESULT for query in app.logical.queries):
         raise InputError(
             "a bare SELECT writes to the terminal, which a running app has not",
@@ -87,10 +121,15 @@ def with_parallelism(app: App, settings: Settings, cluster: Cluster) -> Settings
     return settings.model_copy(update={"parallelism": counts.pop()}) if len(counts) == 1 else settings
 
 
-def checked_topology(app: App, settings: Settings, source_partitions: Mapping[str, int]) -> Topology:
+def checked_topology(
+    app: App,
+    settings: Settings,
+    source_partitions: Mapping[str, int],
+    diverted: Mapping[str, str | None] = NOT_DIVERTED,
+) -> Topology:
     """The topology over the source topics as they are; OutsideError for one that is missing and not declared."""
     try:
-        return app.topology(settings.mode, source_partitions, settings.parallelism)
+        return app.topology(settings.mode, source_partitions, settings.parallelism, diverted)
     except KeyError as error:
         raise OutsideError(
             f"source topic {error.args[0]!r} does not exist",

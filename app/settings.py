@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from headrace.agents.config import Guarantee
@@ -119,6 +119,14 @@ class Settings(BaseSettings):
     """Address of the workers' HTTP endpoints."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8088
     """Port of the first worker's HTTP endpoints, the next worker has the next one; 0: no endpoints."""
+    http_token: SecretStr | None = None
+    """Bearer token of a job server, 16 characters or more; without it, it serves this machine only. Not for `run`."""
+    http_tls_certificate: Path | None = None
+    """Certificate chain of a job server, a PEM file; with it, it speaks HTTPS only. Not for `run`."""
+    http_tls_key: Path | None = None
+    """Private key of the certificate, a PEM file without a password. Not for `run`."""
+    http_rate: Annotated[int, Field(ge=1)] = 100
+    """Requests a second that a job server takes from one address. Not for `run`."""
     on_error: OnError = OnError.DEAD_LETTER
     """What a bad record does."""
     late: Late = Late.DEAD_LETTER
@@ -133,6 +141,12 @@ class Settings(BaseSettings):
     """What is done when Kafka has deleted records that were not read yet."""
     start_from: str = "earliest"
     """Where a new app starts to read: earliest, latest, or a time (ISO-8601 or epoch milliseconds)."""
+    server_url: str = "http://127.0.0.1:8088"
+    """Job server that `headrace jobs` asks."""
+    jobs_topic: Name = "headrace-jobs"
+    """Topic that holds the jobs of a job server and of all that share them."""
+    job_events_topic: Name = "headrace-job-events"
+    """Topic in which job servers tell what becomes of jobs."""
     log_format: LogFormat = LogFormat.TEXT
     log_level: LogLevel = LogLevel.INFO
     instance_id: Name | None = None

@@ -23,6 +23,7 @@ NOT_SETTINGS = re.compile(
     # Folders of the broker, the tests, and what Kubernetes puts into every pod beside a Service named `headrace…`.
     r"HEADRACE_(HOME|JARS|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
+SECRETS = (KAFKA, "http_token")
 SERVICE_URL = re.compile(r"(tcp|udp|sctp)://.*")
 
 
@@ -160,4 +161,6 @@ def _explained(error: ValidationError, layers: Sequence[Layer]) -> Iterator[str]
         name = ".".join(str(part) for part in problem["loc"][:2]) if problem["loc"][0] == KAFKA else problem["loc"][0]
         label = next((layer.labels[str(name)] for layer in layers if name in layer.values), str(name))
         text = problem["msg"].removeprefix("Value error, ")
-        yield f"{label}: {problem['input']!r}: {text}"
+        # What was given is shown, but for secrets: passwords are among the properties of the client.
+        shown = "" if name in SECRETS else f"{problem['input']!r}: "
+        yield f"{label}: {shown}{text}"

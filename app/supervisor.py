@@ -19,6 +19,8 @@ from headrace.app.restarts import CrashHistory, RestartPolicy
 STOP_DEADLINE_SECONDS = 30.0
 TAIL_LINES = 20
 READ_BYTES = 65536
+LINE_BYTES_MAX = 64 * 1024 * 1024
+"""Of what a worker says: the status of thousands of partitions."""
 
 
 def to_stderr(output: bytes) -> None:
@@ -38,12 +40,25 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """How one worker is started. `order` is written to its stdin as one line, which then stays open: a worker whose
-    stdin ends has lost its supervisor.
+    """How one worker is started. `order` is written to its stdin as one line. Stdin then stays open for commands
+    (see app/control.py): a worker whose stdin ends has lost its supervisor.
     """
 
     command: Sequence[str]
     order: bytes
+    commands: Sequence[bytes] = ()
+    """Follow the order at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a worker ended that was not to end."""
+
+    slot: int
+    exit: str
+    """Exit code, or name of the signal."""
+    last_output: str
+    """The last lines of its stderr."""
 
 
 @dataclass(slots=True)
@@ -57,18 +72,26 @@ class Supervisor:
     stop_deadline_seconds: float = STOP_DEADLINE_SECONDS
     forward: Callable[[bytes], None] = to_stderr
     """Where the workers' stderr goes."""
+    hear: Callable[[int, bytes], None] | None = None
+    """Is told each line that a worker, named by its slot, writes to stdout; None leaves them the stdout there is."""
+    last_failure: Failure | None = None
+    restarts: int = 0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
     _deadline: asyncio.TimerHandle | None = None
 
     def run(self) -> int:
-        """Blocks until all workers are done, told to stop by SIGTERM or SIGINT, or given up."""
-        return asyncio.run(self._supervise())
+        """Blocks until all workers are done, told to stop by SIGTERM or SIGINT, or given up; the exit code."""
+        return asyncio.run(self._supervise_until_signalled())
 
-    async def _supervise(self) -> int:
+    async def _supervise_until_signalled(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_by_signal, number)
+        return await self.supervise()
+
+    async def supervise(self) -> int:
+        """As `run`, in a loop that also does other things, and until `stop` is called."""
         try:
             codes = await asyncio.gather(*(self._keep(slot) for slot in range(self.workers)))
         finally:
@@ -87,14 +110,16 @@ class Supervisor:
                 return _code_when_stopped(code)
             if code == ExitCode.DONE and self.ending is Ending.WHEN_DONE:
                 return ExitCode.DONE
+            self.last_failure = Failure(slot, _described(code), tail)
             if code in (ExitCode.INPUT, ExitCode.USAGE):  # no restart can mend the SQL or the settings
-                self._stop()
+                self.stop()
                 return code
             delay = history.crashed(started, loop.time())
             if delay is None:
                 log.error("worker keeps failing, giving up", slot=slot, exit=_described(code), last_output=tail)
-                self._stop()
+                self.stop()
                 return ExitCode.OUTSIDE
+            self.restarts += 1
             log.warning("worker ended, restarting", slot=slot, exit=_described(code), delay_seconds=delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
@@ -106,7 +131,9 @@ class Supervisor:
         process = await asyncio.create_subprocess_exec(
             *how.command,
             stdin=asyncio.subprocess.PIPE,
+            stdout=None if self.hear is None else asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which passes it on once
         )
         assert process.stdin is not None
@@ -115,8 +142,8 @@ class Supervisor:
         log.info("worker started", slot=slot, pid=process.pid)
         if self._stopping.is_set():
             _send(process, signal.SIGTERM)
-        process.stdin.write(how.order + b"\n")
-        tail = await self._forwarded(process.stderr)
+        process.stdin.writelines(line + b"\n" for line in (how.order, *how.commands))
+        tail, _ = await asyncio.gather(self._forwarded(process.stderr), self._heard(slot, process.stdout))
         code = await process.wait()
         del self._running[slot]
         return code, tail
@@ -132,15 +159,34 @@ class Supervisor:
             unfinished = unfinished[-READ_BYTES:]
         return b"\n".join([*tail, unfinished]).decode(errors="replace").strip()
 
+    async def _heard(self, slot: int, stdout: asyncio.StreamReader | None) -> None:
+        """Pass on what a worker says until it ends."""
+        if stdout is not None and self.hear is not None:
+            async for line in stdout:
+                self.hear(slot, line)
+
+    def tell(self, command: bytes) -> int:
+        """Write a line to the stdin of every worker that runs at the moment; how many these are."""
+        for process in self._running.values():
+            assert process.stdin is not None
+            process.stdin.write(command + b"\n")  # where the worker is gone already, nobody misses it
+        return len(self._running)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process ids of the workers that run at the moment, by slot."""
+        return {slot: process.pid for slot, process in self._running.items()}
+
     def _stop_by_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
             log.warning("second signal, ending workers at once", signal=number.name)
             self._kill()
             return
         log.info("stopping workers", signal=number.name)
-        self._stop()
+        self.stop()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Have all workers drain and end, and start none again."""
         if self._stopping.is_set():
             return
         self._stopping.set()

@@ -7,18 +7,20 @@ the worker publishes once a second, as one immutable value; histograms are told 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Histogram, Observation
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from headrace.agents.observer import Processed
+from headrace.agents.records import ParsedBatch
 from headrace.agents.status import WorkerStatus
 from headrace.app import instruments
 from headrace.app.instruments import INSTRUMENTS, Instrument, Kind, Read
@@ -50,6 +52,31 @@ def otlp_spans() -> SpanExporter:
     return OTLPSpanExporter()
 
 
+Statuses = Callable[[], Iterable[tuple[WorkerStatus, Mapping[str, str]]]]
+"""What workers do at the moment, each with the attributes that tell it from others."""
+
+
+def observe_statuses(meter: Meter, statuses: Statuses) -> None:
+    """Make the counters and gauges that are read from the status of workers."""
+    for each in INSTRUMENTS:
+        if each.kind is Kind.COUNTER:
+            meter.create_observable_counter(each.name, [_reading(each, statuses)], each.unit, each.what)
+        elif each.kind is Kind.GAUGE:
+            meter.create_observable_gauge(each.name, [_reading(each, statuses)], each.unit, each.what)
+
+
+def _reading(instrument: Instrument, statuses: Statuses) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    read: Read | None = instrument.read
+    assert read is not None, instrument.name
+
+    def observe(_options: CallbackOptions) -> Iterable[Observation]:
+        for status, of_worker in statuses():
+            for value, attributes in read(status):
+                yield Observation(value, {**of_worker, **attributes})
+
+    return observe
+
+
 class Telemetry:
     """An `Observer` of a worker, and the metrics that come of it."""
 
@@ -65,27 +92,15 @@ class Telemetry:
         self._histograms: dict[str, Histogram] = {}
         meter = self._provider.get_meter("headrace", version("headrace"))
         for each in INSTRUMENTS:
-            match each.kind:
-                case Kind.HISTOGRAM:
-                    self._histograms[each.name] = meter.create_histogram(
-                        each.name, each.unit, each.what, explicit_bucket_boundaries_advisory=list(each.buckets)
-                    )
-                case Kind.COUNTER:
-                    meter.create_observable_counter(each.name, [self._reading(each)], each.unit, each.what)
-                case Kind.GAUGE:
-                    meter.create_observable_gauge(each.name, [self._reading(each)], each.unit, each.what)
+            if each.kind is Kind.HISTOGRAM:
+                self._histograms[each.name] = meter.create_histogram(
+                    each.name, each.unit, each.what, explicit_bucket_boundaries_advisory=list(each.buckets)
+                )
+        observe_statuses(meter, self._published)
 
-    def _reading(self, instrument: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        read: Read | None = instrument.read
-        assert read is not None, instrument.name
-
-        def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            status = self._status
-            if status is not None:
-                for value, attributes in read(status):
-                    yield Observation(value, {**self._job, **attributes})
-
-        return observe
+    def _published(self) -> Iterable[tuple[WorkerStatus, Mapping[str, str]]]:
+        status = self._status
+        return () if status is None else ((status, self._job),)
 
     def publish(self, status: WorkerStatus) -> None:
         """What is exported from now on. One assignment: read by other threads without a lock."""
@@ -103,19 +118,22 @@ class Telemetry:
 
     # What the worker tells
 
-    def processed(self, batch: Processed) -> None:
-        attributes = {**self._job, "stage": batch.stage}
-        self._histograms[instruments.BATCH_RECORDS.name].record(batch.records, attributes)
-        self._histograms[instruments.BATCH_DURATION.name].record(batch.cpu_s, attributes)
-        if self._traces is not None:
-            self._traces.processed(batch)
+    @contextmanager
+    def processing(self, stage: str, batch: ParsedBatch) -> Iterator[None]:
+        before_s = time.thread_time()
+        with nullcontext() if self._traces is None else self._traces.processing(stage, batch):
+            yield
+        attributes = {**self._job, "stage": stage}
+        self._histograms[instruments.BATCH_RECORDS.name].record(len(batch), attributes)
+        self._histograms[instruments.BATCH_DURATION.name].record(time.thread_time() - before_s, attributes)
+
+    def committing(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._traces is None else self._traces.committing()
 
     def committed(self, seconds: float, oldest_ms: Mapping[str, float]) -> None:
-        if self._traces is not None:
-            self._traces.committed(seconds)
         self._histograms[instruments.COMMIT_DURATION.name].record(seconds, self._job)
         for topic, age_ms in oldest_ms.items():
-            self._histograms[instruments.LATENCY.name].record(max(age_ms, 0.0) / 1000, {**self._job, "topic": topic})
+            self._histograms[instruments.LATENCY.name].record(age_ms / 1000, {**self._job, "topic": topic})
 
     def failed(self) -> None:
         if self._traces is not None:

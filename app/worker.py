@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import structlog
 
-from headrace.agents.task import TaskFactory
-from headrace.agents.worker import run_worker
+from headrace.agents.process import run_worker
+from headrace.agents.task_factory import TaskFactory
+from headrace.agents.worker import NoService
+from headrace.app.control import Control, Lines
+from headrace.app.errors import ExitCode
 from headrace.app.logging import configure_logging
 from headrace.app.order import WorkerOrder, open_app, task_settings, worker_config
 from headrace.app.otel import is_sent
 from headrace.app.running import checked_topology
 
 if TYPE_CHECKING:
+    from structlog.typing import Processor
+
     from headrace.app.http import WorkerService
 
 
 def main() -> int:
-    order = WorkerOrder.from_json(sys.stdin.buffer.readline())
-    configure_logging(order.settings.log_format, order.settings.log_level)
+    lines = Lines(sys.stdin.fileno())
+    line = lines.next()
+    if line is None:
+        return ExitCode.DONE  # the supervisor went away before it said a word
+    order = WorkerOrder.from_json(line)
+    configure_logging(order.settings.log_format, order.settings.log_level, more=log_processors())
     structlog.contextvars.bind_contextvars(app=order.app, slot=order.slot)
-    threading.Thread(target=_stop_when_orphaned, args=(sys.stdin.buffer,), daemon=True).start()
+    control = Control(lines, service(order) or NoService())
     app = open_app(order.sql_text, order.file, order.app, order.settings)
-    topology = checked_topology(app, order.settings, order.source_partitions)
+    topology = checked_topology(app, order.settings, order.source_partitions, order.diverted)
     stages = app.stages(order.settings.mode)
     factory = TaskFactory(stages, topology, task_settings(app, order))
-    return run_worker(worker_config(app, order), factory, service(order))
+    return run_worker(worker_config(app, order), factory, control)
+
+
+def log_processors() -> list[Processor]:
+    """What adds to each line of the log: the span that is worked on, where spans are sent."""
+    if not is_sent("TRACES"):
+        return []
+    from headrace.app.traces import add_ids
+
+    return [add_ids]
 
 
 def service(order: WorkerOrder) -> WorkerService | None:
@@ -41,7 +56,7 @@ def service(order: WorkerOrder) -> WorkerService | None:
     if port is None and not metrics and not traces:
         return None
     from headrace.app import telemetry
-    from headrace.app.http import WorkerService
+    from headrace.app.http import IfTaken, WorkerService
 
     watching = telemetry.Telemetry(
         order.app,
@@ -49,16 +64,8 @@ def service(order: WorkerOrder) -> WorkerService | None:
         [telemetry.otlp()] if metrics else [],
         telemetry.otlp_spans() if traces else None,
     )
-    wanted = "http_port" in settings.model_fields_set
-    return WorkerService(settings.http_host, port, watching, is_port_wanted=wanted)
-
-
-def _stop_when_orphaned(stdin: BinaryIO) -> None:
-    """The supervisor holds the other end of stdin: when it is gone, whatever ended it, nobody would stop us."""
-    # os.read and not stdin.read: a daemon thread must not hold the buffer's lock when the interpreter ends.
-    while os.read(stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    if_taken = IfTaken.END if "http_port" in settings.model_fields_set else IfTaken.GO_ON
+    return WorkerService(settings.http_host, port, watching, if_taken)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from pathlib import Path
 import msgspec
 
 from headrace.agents.caches import trim_caches
+from headrace.agents.checkpoint import CHECKPOINT_KEY
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import CHECKPOINT_KEY, Task, TaskFactory, TaskSettings
+from headrace.agents.task import Task, TaskSettings
+from headrace.agents.task_factory import TaskFactory
 from headrace.agents.topology import TaskId, TopicKind
 from headrace.app.application import App
 from headrace.app.bench.inputs import SOURCE, Partition, in_turn

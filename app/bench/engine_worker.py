@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.agents.worker import spare_garbage_collection
+from headrace.agents.process import spare_garbage_collection
 from headrace.app.application import App
 from headrace.app.bench.cpu import peak_memory_mb
 from headrace.app.bench.engine import Engine, Share

@@ -63,6 +63,11 @@ class Throughput(msgspec.Struct, tag_field="kind", tag="throughput", kw_only=Tru
     result: str
     """Digest of the result: equal results have equal digests."""
 
+    @property
+    def promise(self) -> str | None:
+        """How the run committed, as text; None where nothing was promised."""
+        return None if self.guarantee is None else f"{self.guarantee}, commits every {self.commit_interval_s} s"
+
 
 class Latency(msgspec.Struct, tag_field="kind", tag="latency", kw_only=True):
     """How long records took, from when each was due to when its result could be read. In ms."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.app.bench.budget import STEPS
-from headrace.app.bench.report import CORES, EFFICIENCY_MIN, PARTITIONS, Measured
+from headrace.app.bench.measured import PARTITIONS, Measured
+from headrace.app.bench.tables import CORES, EFFICIENCY_MIN
 from headrace.app.errors import UsageError
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.agents.changelog import RestoreProgress, Restorer, Span
+from headrace.agents.checkpoint import CHECKPOINT_KEY
 from headrace.agents.config import WorkerConfig
 from headrace.agents.tables import RocksStore
-from headrace.agents.task import CHECKPOINT_KEY
 from headrace.agents.topics import Cluster
 from headrace.app.bench.broker import Broker
 from headrace.app.bench.cpu import plain_loop_us

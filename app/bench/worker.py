@@ -13,10 +13,11 @@ from pathlib import Path
 import msgspec
 
 from headrace.agents.config import Guarantee, WorkerConfig
-from headrace.agents.task import Task, TaskFactory, TaskSettings
+from headrace.agents.process import run_worker
+from headrace.agents.task import Task, TaskSettings
+from headrace.agents.task_factory import TaskFactory
 from headrace.agents.topics import Cluster
 from headrace.agents.topology import TaskSpec
-from headrace.agents.worker import run_worker
 from headrace.app.application import App
 from headrace.app.bench.cpu import peak_memory_mb
 from headrace.app.bench.engine import PartitionUse
@@ -113,7 +114,7 @@ def run(more: Callable[[], Mapping[str, object]]) -> int:
     )
     await_go()
     code = run_worker(config, factory)
-    say(_used() | dict(more()))
+    say(_used() | _state(config.state_dir) | dict(more()))
     return code
 
 
@@ -126,6 +127,12 @@ def _used() -> dict[str, object]:
         "memory_mb": peak_memory_mb(),
         "by_partition": msgspec.to_builtins([use for use in Meter.used.values() if use.records]),
     }
+
+
+def _state(directory: Path) -> dict[str, int]:
+    """What the stores of the tasks take on disk at the end; nothing for an app without state."""
+    stores = [found.parent for found in directory.rglob("CURRENT")]
+    return {"state_bytes": sum(file.stat().st_size for store in stores for file in store.iterdir())} if stores else {}
 
 
 if __name__ == "__main__":

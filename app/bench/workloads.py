@@ -61,8 +61,9 @@ class Workload:
 def records(kind: str, count: int) -> Iterator[tuple[bytes, bytes]]:
     """Key and value of each record, one millisecond of event time apart.
 
-    `trades` (200 symbols, the key; 96 to 98 bytes), `accounts` (the same with 200,000 symbols), `visits` (10,000,
-    each in bursts of 10), `values-N` (N groups, the key). Prices are quarters: their sums are exact in any order.
+    `trades` (200 symbols, the key; 96 to 98 bytes), `accounts` (the same with 200,000 symbols), `devices` (with
+    1,000,000: up to as many records have a symbol each), `visits` (10,000, each in bursts of 10), `values-N` (N groups,
+    the key). Prices are quarters: their sums are exact in any order.
     """
     if kind.startswith("values-"):
         return _values(int(kind.removeprefix("values-")), count)
@@ -83,7 +84,7 @@ def _trades(kind: str, count: int) -> Iterator[tuple[bytes, bytes]]:
         elif kind == "visits":
             symbol, trader = i // 10_000 % 10 * 1_000 + i % 1_000, i % TRADERS  # 10 records, a second apart, each 100 s
         else:
-            symbol, trader = i * 7919 % 200_000, i % TRADERS
+            symbol, trader = i * 7919 % (1_000_000 if kind == "devices" else 200_000), i % TRADERS
         name = b"SYM%06d" % symbol
         value = b'{"trader_id":"T%03d","symbol":"%b","price":%.2f,"quantity":%d,"trade_time":%d}' % (
             trader,
@@ -293,6 +294,14 @@ WORKLOADS = {
             "GROUP BY 200,000 symbols, changes = 'latest'",
             _grouped("symbol", "latest"),
             "accounts",
+            Outcome.TABLE,
+            _check_grouped,
+        ),
+        Workload(
+            "W2m",
+            "GROUP BY 1,000,000 symbols (as many as records, up to that), changes = 'latest'",
+            _grouped("symbol", "latest"),
+            "devices",
             Outcome.TABLE,
             _check_grouped,
         ),

@@ -30,9 +30,9 @@ def broker_command(jars: Sequence[Path], properties: Path) -> list[str]:
     return [_java(), *JAVA_OPTIONS, "-cp", _joined(jars), "kafka.Kafka", str(properties)]
 
 
-def format_storage(jars: Sequence[Path], properties: Path, credentials: Credentials | None) -> None:
+def format_storage(jars: Sequence[Path], properties: Path, cluster_id: str, credentials: Credentials | None) -> None:
     """Prepare the data folder of a new broker, and its users where it is a secure one."""
-    arguments = ["format", "--cluster-id", new_cluster_id(), "--config", str(properties)]
+    arguments = ["format", "--cluster-id", cluster_id, "--config", str(properties)]
     if credentials:
         users = {ADMIN: credentials.admin_password, APP_USER: credentials.app_password}
         for name, password in users.items():

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from headrace.app.broker.credentials import credentials_in, write_private
 from headrace.app.broker.home import Home, Security
 from headrace.app.broker.jars import INSTALL_EXTRA, MISSING_EXTRA, class_path
-from headrace.app.broker.kafka_tools import broker_command, format_storage, spawn
+from headrace.app.broker.kafka_tools import broker_command, format_storage, new_cluster_id, spawn
 from headrace.app.broker.properties import HOST, Credentials, client_properties, client_toml, server_properties
 from headrace.app.errors import OutsideError, UsageError
 
@@ -102,11 +102,11 @@ def start(home: Home, port: int, security: Security, on_fetch: Callable[[int, in
         write_private(properties, server_properties(port, free_port(), directory / "data", credentials))
         write_private(directory / "client.toml", client_toml(port, credentials))
         if not (directory / "data" / "meta.properties").exists():
-            format_storage(jars, properties, credentials)
+            format_storage(jars, properties, new_cluster_id(), credentials)
         broker = Broker(port, security, spawn(broker_command(jars, properties), directory / "broker.log"), directory)
         try:
             (directory / "broker.json").write_text(json.dumps({"pid": broker.pid}))
-            _wait_until_ready(broker)
+            wait_until_ready(broker)
         except BaseException:
             _kill(broker)
             raise
@@ -164,7 +164,7 @@ def _check_port(port: int) -> None:
             raise OutsideError(f"port {port} {reason}", hint="choose another one with --port") from error
 
 
-def _wait_until_ready(broker: Broker) -> None:
+def wait_until_ready(broker: Broker) -> None:
     """Ready is: the broker names itself in its metadata, and serves consumer groups."""
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     while not _listens(broker.port):

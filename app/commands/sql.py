@@ -148,7 +148,7 @@ def local(
 
 
 def _run(app: App, settings: Settings, inputs: list[str], records: str | None, partitions: int | None) -> LocalResult:
-    from headrace.agents.task import TaskStopped
+    from headrace.agents.errors import TaskStopped
     from headrace.app.inputs import envelopes_of_file, rows_of_file
     from headrace.sql.physical import SourceInput
 

@@ -107,7 +107,7 @@ def _connected(sql: SqlFile, settings: Settings, modes: Sequence[Mode]) -> tuple
     from headrace.app.running import checked_topology, with_parallelism
 
     app = load_app(sql, settings)
-    cluster = Cluster(worker_config(app, WorkerOrder("", str(sql), app.name, settings, {}, None, slot=0)))
+    cluster = Cluster(worker_config(app, WorkerOrder.plain(app, settings)))
     cluster.reach()
     settings = with_parallelism(app, settings, cluster)
     sources = cluster.source_partitions(app.source_topics())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from headrace.agents.task import TaskStopped
+from headrace.agents.errors import TaskStopped
 from headrace.app.application import App
 from headrace.app.errors import InputError
 from headrace.app.inputs import read_text, records_of_insert

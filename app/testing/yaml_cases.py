@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from headrace.agents.task import TaskStopped
+from headrace.agents.errors import TaskStopped
 from headrace.app.application import App
 from headrace.app.errors import HeadraceError, InputError
 from headrace.app.inputs import Line, read_text, records_of_rows

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from tests.integration.edge_cluster import wait_until
 from tests.integration.sql_app import NewSqlApp, SqlApp, row
 
@@ -26,17 +26,6 @@ VIEWS = {
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
 SCREENSHOTS = Path("build/screenshots")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "chromium is not installed"
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=flags)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -84,6 +73,7 @@ def test_page_shows_what_the_worker_says(browser: Browser, served: tuple[SqlApp,
     moved = max(i["position"] for t in status_of(address)["tasks"] for i in t["inputs"])
     expect(page.locator("#partitions")).to_contain_text(f"{moved:,}")
     assert page.locator("canvas").count() == 3
+    expect(page.locator("#figures div").filter(has_text="Latency")).to_contain_text(re.compile(r"\d, [\d,.]+ ms"))
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= VIEWS[view]["viewport"]["width"]  # type: ignore[index]
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.integration.edge_cluster import EdgeApp, NewEdgeApp
+from tests.integration.job_server import JobServerProcess, NewServer
 from tests.integration.sql_app import NewSqlApp, SqlApp, unique_name
 
 from headrace.app import broker as brokers
@@ -40,6 +42,19 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def temporary_home(directory: Path) -> brokers.Home:
     """A home whose brokers are forgotten with the test run; the jars are the user's."""
     return brokers.Home(directory, brokers.Home.of_user().jars)
+
+
+@pytest.fixture
+def new_server(broker: str, tmp_path: Path) -> Iterator[NewServer]:
+    """Starts job servers; they end with the test."""
+    with ExitStack() as servers:
+
+        def make(name: str = "", **settings: str) -> JobServerProcess:
+            directory = tmp_path / unique_name("server")
+            directory.mkdir()
+            return servers.enter_context(JobServerProcess(broker, directory, name, settings))
+
+        yield make
 
 
 @pytest.fixture

@@ -5,18 +5,23 @@ Run as a script, it is one worker process: its only argument is a JSON object, s
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+from headrace.agents import worker
+from headrace.agents.checkpoint import CHECKPOINT_KEY
 from headrace.agents.config import Guarantee, WorkerConfig
-from headrace.agents.task import CHECKPOINT_KEY, TaskFactory, TaskStopped
+from headrace.agents.errors import TaskStopped
+from headrace.agents.process import run_worker
+from headrace.agents.task_factory import TaskFactory
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, TopicSpec, Topology
-from headrace.agents.worker import run_worker
+from headrace.agents.transport import BatchApp, BatchConsumer, BatchTransport
 from headrace.sql.runtime.records import Change, Cut, Output, Position, RecordBatch, Store, TopicPartition
 
 
@@ -155,9 +160,34 @@ class CountFactory:
         return CountTask(spec, store, self.topology.app)
 
 
+class AppThatStopsInARebalance(BatchApp):
+    """Its group begins to assign anew when it stops, and it hears of that before it goes on stopping."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.revoked = asyncio.Event()
+
+    async def on_stop(self) -> None:
+        self.revoked.clear()
+        await self.consumer.reader.join_again()
+        await self.revoked.wait()
+        await super().on_stop()
+
+
+class ConsumerOfIt(BatchConsumer):
+    async def on_partitions_revoked(self, revoked: set[Any]) -> None:
+        await super().on_partitions_revoked(revoked)
+        cast(AppThatStopsInARebalance, self.app).revoked.set()
+
+
 def main() -> int:
-    """Run one worker as the argument says: `config` (WorkerConfig), `partitions`, `mode`, `plan`, `ends`."""
+    """Run one worker as the argument says: `config` (WorkerConfig), `partitions`, `mode`, `plan`, `ends`, and whether
+    it is to stop while its group assigns anew.
+    """
     arguments = json.loads(sys.argv[1])
+    if arguments["stops_in_rebalance"]:
+        worker.BatchApp = AppThatStopsInARebalance  # type: ignore[misc]
+        BatchTransport.Consumer = ConsumerOfIt
     config = arguments["config"]
     config["state_dir"] = Path(config["state_dir"])
     config["guarantee"] = Guarantee(config.get("guarantee", Guarantee.EXACTLY_ONCE))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ class EdgeApp:
     def inputs(self) -> list[TopicPartition]:
         return [TopicPartition(f"{self.name}-in", partition) for partition in range(self.partitions)]
 
-    def start(self, slot: int = 0, plan: str = "p1", ends: Any = None, **config: Any) -> WorkerProcess:
+    def start(
+        self, slot: int = 0, plan: str = "p1", ends: Any = None, *, stops_in_rebalance: bool = False, **config: Any
+    ) -> WorkerProcess:
         """Start a worker process."""
         settings = {
             "bootstrap_servers": self.bootstrap,
@@ -67,6 +70,7 @@ class EdgeApp:
             "mode": self.mode,
             "plan": plan,
             "ends": ends and [[*partition, end] for partition, end in ends.items()],
+            "stops_in_rebalance": stops_in_rebalance,
         }
         worker = WorkerProcess(arguments, self.directory / f"worker-{slot}-{len(self.workers)}.log")
         self.workers.append(worker)
@@ -170,6 +174,16 @@ class WorkerProcess:
 
     def _ended(self) -> bool:
         return self._process.poll() is not None
+
+    def wakings(self) -> int:
+        """How often its Python threads have waited so far; those of librdkafka and RocksDB have names of their own."""
+        count = 0
+        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+            with suppress(FileNotFoundError):  # it has ended since
+                status = dict(line.split(":\t", 1) for line in (thread / "status").read_text().splitlines())
+                if not status["Name"].startswith(("rdk:", "rocksdb:")):
+                    count += int(status["voluntary_ctxt_switches"])
+        return count
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

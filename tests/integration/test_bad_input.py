@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.integration.sql_app import Input, NewSqlApp, row
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 COUNTED = """
 CREATE STREAM events (k VARCHAR NOT NULL, n BIGINT, note VARCHAR) WITH (topic = '{name}-in');

@@ -15,7 +15,7 @@ from headrace.agents.topics import Cluster, ensure_topics, reset
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, TopicSpec, Topology
 from headrace.sql.runtime.records import TopicPartition
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
 
 @pytest.fixture

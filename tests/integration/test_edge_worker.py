@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
+import time
 from collections import Counter
 
 import pytest
 from tests.integration.edge_cluster import NewEdgeApp, wait_until
 
 from headrace.agents.config import Guarantee
+from headrace.agents.ending import EXIT_KAFKA
+from headrace.agents.reader import QUIET_S
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+
+SPAN_S = 3.0
+WAKINGS_MAX = 8.0
+"""A second; twice what there are: commits and fetches look once a second, and a heartbeat goes every other second."""
 
 
 @pytest.mark.parametrize("mode", ["partitioned", "single"])
@@ -35,6 +43,19 @@ def test_worker_on_sigterm_has_committed_everything_and_exits_0(new_edge_app: Ne
     assert "records=0" in again.log() or "state restored" not in again.log()
 
 
+def test_worker_that_stops_in_a_rebalance_leaves_its_group(new_edge_app: NewEdgeApp) -> None:
+    """Others would wait for it until its session, which is as long as this test may take, is over."""
+    app = new_edge_app()
+    member = {"session_timeout_s": 60.0, "kafka": {"heartbeat.interval.ms": "500"}}
+    other = app.start(1, **member)
+    other.await_log("task open", times=4)
+    worker = app.start(stops_in_rebalance=True, **member)
+    worker.await_log("task open", times=2)
+    assert worker.stop() == 0
+    other.await_log("task open", times=6)
+    assert other.stop() == 0
+
+
 def test_worker_goes_on_committing_however_many_batches_come(
     new_edge_app: NewEdgeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +69,34 @@ def test_worker_goes_on_committing_however_many_batches_come(
         app.await_caught_up()
     assert worker.stop() == 0
     assert sum(app.counts().values()) == 12
+
+
+@pytest.mark.timeout(120)
+def test_worker_to_which_nothing_comes_sleeps_and_wakes_for_others(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app(partitions=2)
+    worker = app.start(session_timeout_s=10.0)
+    worker.await_log("task open", times=2)
+    app.produce(10)
+    app.await_caught_up()
+    began_at, before = time.monotonic(), worker.wakings()
+
+    def sleeps() -> bool:
+        nonlocal began_at, before
+        seconds = time.monotonic() - began_at
+        if seconds < SPAN_S:
+            return False
+        count = worker.wakings()
+        wakings_s = (count - before) / seconds
+        began_at, before = began_at + seconds, count
+        return wakings_s < WAKINGS_MAX
+
+    wait_until(sleeps, f"less than {WAKINGS_MAX} wakings a second", QUIET_S + 6 * SPAN_S)
+    other = app.start(slot=1)
+    other.await_log("task open")
+    app.produce(10)
+    app.await_caught_up()
+    assert worker.stop() == other.stop() == 0
+    assert sum(app.counts().values()) == 20
 
 
 def test_outputs_keep_their_timestamps_and_find_their_partition_as_any_client_would(new_edge_app: NewEdgeApp) -> None:
@@ -76,6 +125,20 @@ def test_worker_killed_loses_nothing_and_goes_on_with_its_state(new_edge_app: Ne
     app.await_caught_up()
     assert sum(app.counts().values()) == 3_000
     assert again.stop() == 0
+
+
+def test_worker_whose_instance_id_another_one_has_taken_ends_and_says_so(new_edge_app: NewEdgeApp) -> None:
+    app = new_edge_app()
+    first = app.start(instance_id="edge")
+    first.await_log("task open", times=4)
+    second = app.start(instance_id="edge")
+    assert first.exit_code() == EXIT_KAFKA
+    assert "another worker has the instance_id of this one" in first.log()
+    second.await_log("task open", times=4)
+    app.produce(500)
+    app.await_caught_up()
+    assert second.stop() == 0
+    assert sum(app.counts().values()) == 500
 
 
 def test_worker_without_its_directory_restores_from_the_changelog(new_edge_app: NewEdgeApp) -> None:
@@ -258,7 +321,8 @@ def test_output_that_kafka_refuses_ends_the_worker_with_3_before_offsets_are_com
     app.alter_topic(f"{app.name}-out", "max.message.bytes", "200")
     app.produce(10, value=b"size 1000")
     assert worker.exit_code() == 3
-    assert f"topic {app.name}-out" in worker.log()
+    # librdkafka tells of the record, or of the request that had it, whichever comes first.
+    assert re.search(f"worker failed .*(topic|ProduceRequest for) {app.name}-out", worker.log())
     assert sum(app.committed().values()) == 0
 
 

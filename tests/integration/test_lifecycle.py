@@ -17,7 +17,7 @@ from tests.integration.edge_cluster import wait_until
 from tests.integration.sql_app import Input, NewSqlApp, SqlApp, contents, differences, written_locally
 from tests.integration.test_sql_on_kafka import SQL, START_MS, assert_as_in_memory, orders
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 SHORT_SESSION = {"kafka.session.timeout.ms": "6000"}
 

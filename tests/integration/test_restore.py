@@ -23,14 +23,14 @@ from tests.integration.edge_cluster import DEADLINE_S, IN_ORDER, EdgeApp, NewEdg
 from tests.integration.sql_app import Input, NewSqlApp, Run, row, unique_name
 
 from headrace.agents.changelog import RestoreCancelled, RestoreProgress, Restorer, Span
+from headrace.agents.checkpoint import CHECKPOINT_KEY
 from headrace.agents.config import WorkerConfig
-from headrace.agents.errors import KafkaFailure
+from headrace.agents.errors import KafkaFailure, TaskStopped
 from headrace.agents.tables import MemoryStore, RestorableStore, RocksStore, UnusableState
-from headrace.agents.task import CHECKPOINT_KEY, TaskStopped
 from headrace.agents.topics import Cluster, ensure_topics
 from headrace.sql.runtime.records import Change, TopicPartition
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
 Entries = dict[bytes, bytes]
 

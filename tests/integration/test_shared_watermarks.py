@@ -14,10 +14,10 @@ import pytest
 from tests.integration.edge_cluster import records_of, wait_until
 from tests.integration.sql_app import Input, NewSqlApp, Run, SqlApp, row
 
+from headrace.agents.checkpoint import Progress, decode_progress
 from headrace.agents.config import Guarantee
-from headrace.agents.task import Progress, decode_progress
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 SQL = """
 CREATE STREAM hits (k VARCHAR KEY, at TIMESTAMP, WATERMARK FOR at AS at) WITH (topic = '{name}-in');

@@ -19,7 +19,7 @@ from tests.integration.sql_app import (
 
 from headrace.app.local import LocalResult
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 SQL = """
 CREATE STREAM orders (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -69,7 +70,12 @@ def test_worker_tells_what_it_is_doing(new_sql_app: NewSqlApp, port: int) -> Non
     assert [(i["position"], i["lag"]) for i in source_inputs()] == [(COUNT // 4, 0)] * 4
     found = status(port)
     assert (found["app"], found["ready"], found["guarantee"]) == (app.name, True, "exactly_once")
+    assert found["mode"] == "partitioned"
+    os.kill(found["pid"], 0)  # there is such a process
+    assert 0 < found["started_at"] < found["time_s"]
     assert found["commits"]["count"] > 0
+    assert found["commits"]["last_duration_s"] > 0
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert sum(task["state_keys"] for task in found["tasks"]) == 7
 
     def metrics() -> dict[str, float]:

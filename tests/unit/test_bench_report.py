@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from headrace.agents.task import Task
-from headrace.app.bench import budget, guard, plots, report
+from headrace.app.bench import budget, guard, plots, report, tables
 from headrace.app.bench.case import Case
 from headrace.app.bench.inputs import Inputs
 from headrace.app.bench.layers import Layer
+from headrace.app.bench.measured import Measured
 from headrace.app.bench.measurements import Budget, Latency, Measurement, PartitionLoad, Restore, Run, Step, Throughput
 from headrace.app.bench.scaling import Scalability, fitted
 from headrace.app.bench.workloads import WORKLOADS
@@ -112,7 +113,7 @@ def matrix() -> list[Measurement]:
     ]
 
 
-def measured(directory: Path, measurements: Sequence[Measurement]) -> report.Measured:
+def measured(directory: Path, measurements: Sequence[Measurement]) -> Measured:
     file = directory / "bench.jsonl"
     file.write_bytes(b"\n".join(map(msgspec.json.encode, [RUN, *measurements])))
     return report.read([file])
@@ -121,7 +122,7 @@ def measured(directory: Path, measurements: Sequence[Measurement]) -> report.Mea
 def page(directory: Path, measurements: Sequence[Measurement]) -> dict[str, str]:
     """The sections of a page that had all of them, each empty."""
     path = directory / report.PAGE
-    path.write_text("# Baselines\n" + "".join(f"<!-- measured: {n} -->\nold\n<!-- end -->\n" for n in report.SECTIONS))
+    path.write_text("# Baselines\n" + "".join(f"<!-- measured: {n} -->\nold\n<!-- end -->\n" for n in tables.SECTIONS))
     report.write(measured(directory, measurements), directory)
     text = path.read_text()
     assert "old" not in text
@@ -337,6 +338,6 @@ def test_guard_finds_one_call_more_for_each_record(monkeypatch: pytest.MonkeyPat
 
 def test_every_section_of_the_page_is_known() -> None:
     text = Path("docs", report.PAGE).read_text()
-    assert [match["name"] for match in report.SECTION.finditer(text)] == list(report.SECTIONS)
+    assert [match["name"] for match in report.SECTION.finditer(text)] == list(tables.SECTIONS)
     shown = re.findall(r"\]\(baselines/([\w-]+)\.svg\)", text)
     assert set(shown) == {"throughput", "efficiency", "projection", "budget", "latency"}

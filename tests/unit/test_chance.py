@@ -6,7 +6,8 @@ import json
 from itertools import count
 
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import TaskFactory, TaskSettings
+from headrace.agents.task import TaskSettings
+from headrace.agents.task_factory import TaskFactory
 from headrace.app.application import App
 from headrace.sql.physical import Mode
 from headrace.sql.runtime.chance import Chance

@@ -11,12 +11,11 @@ from helm.dashboards import generate
 from helm.dashboards.expressions import Alert, alerts, dashboard_expressions, names
 from helm.dashboards.instruments import SERIES, series
 from opentelemetry.sdk.resources import Resource
+from tests.unit.batches import batch_of
 from tests.unit.test_http import STATUS
 
-from headrace.agents.observer import Processed
 from headrace.app.instruments import INSTRUMENTS
 from headrace.app.telemetry import Telemetry
-from headrace.sql.runtime.records import TopicPartition
 
 RUNBOOKS = generate.FOLDER.parents[3] / "docs" / "operations.md"
 ALERTS_TEST = generate.FOLDER.parents[3] / "tests" / "dashboards" / "alerts_test.yaml"
@@ -60,7 +59,8 @@ def test_every_instrument_is_shown() -> None:
 def test_series_are_named_as_the_exporter_names_them() -> None:
     watching = Telemetry("shop", Resource({}), [])
     watching.publish(STATUS)
-    watching.processed(Processed("totals-0", TopicPartition("trades", 3), 1_000, 5, 0.002, ()))
+    with watching.processing("totals-0", batch_of([()])):
+        pass
     watching.committed(0.1, {"trades": 250.0})
     exported = set(re.findall(r"^(headrace_\w+)", watching.exposition()[0].decode(), re.MULTILINE))
     assert exported == set(SERIES)

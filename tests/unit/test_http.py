@@ -15,14 +15,14 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.batches import batch_of
 
 from headrace.agents.errors import KafkaFailure
-from headrace.agents.observer import Processed
 from headrace.agents.status import (
     CommitStatus,
     InputStatus,
+    LatencyStatus,
     QueryStatus,
     RestoreStatus,
     TaskStatus,
@@ -30,10 +30,9 @@ from headrace.agents.status import (
 )
 from headrace.app import otel
 from headrace.app.errors import UsageError
-from headrace.app.http import PROBLEM, WorkerService, application
+from headrace.app.http import PROBLEM, IfTaken, Source, WorkerService, application
 from headrace.app.instruments import INSTRUMENTS
 from headrace.app.telemetry import Telemetry, resource
-from headrace.sql.runtime.records import TopicPartition
 
 TASK = TaskStatus(
     "totals-0",
@@ -48,11 +47,17 @@ STATUS = WorkerStatus(
     100.0,
     "shop",
     "plan",
+    "partitioned",
     "exactly_once",
     0,
+    4711,
+    90.0,
     True,
+    False,
     {"trades-3": "slow"},
-    CommitStatus(5, 1, 2, 0.25),
+    CommitStatus(5, 1, 2, 0.25, 0.03),
+    LatencyStatus(120.0, 480.0),
+    17,
     4,
     11,
     (),
@@ -65,9 +70,20 @@ class Fixed:
 
     def __init__(self, status: WorkerStatus) -> None:
         self._status = status
+        self.failures: list[str] = []
 
     def status(self) -> WorkerStatus:
         return self._status
+
+    def fail(self, error: BaseException) -> None:
+        self.failures.append(repr(error))
+
+
+class Failing(Fixed):
+    """A worker that cannot say how it is."""
+
+    def status(self) -> WorkerStatus:
+        raise ArithmeticError("no status")
 
 
 def telemetry() -> tuple[Telemetry, InMemoryMetricReader]:
@@ -109,7 +125,16 @@ def test_status_tells_all_that_is_known() -> None:
         response = await client.get("/status")
         found = await response.json()
         assert found["app"] == "shop"
-        assert found["commits"] == {"count": 5, "failed": 1, "fenced": 2, "last_age_s": 0.25}
+        assert (found["mode"], found["guarantee"]) == ("partitioned", "exactly_once")
+        assert (found["pid"], found["started_at"]) == (4711, 90.0)
+        assert found["commits"] == {
+            "count": 5,
+            "failed": 1,
+            "fenced": 2,
+            "last_age_s": 0.25,
+            "last_duration_s": 0.03,
+        }
+        assert found["latency_ms"] == {"p50": 120.0, "p99": 480.0}
         (task,) = found["tasks"]
         assert task["inputs"][0]["lag"] == 10
         assert task["queries"] == [{"query": "totals", "emitted": 40, "late": 2, "dead_lettered": 1, "skipped": 0}]
@@ -148,6 +173,7 @@ def test_metrics_are_what_prometheus_reads() -> None:
         assert samples["headrace_records_late_total"].labels["query"] == "totals"
         assert samples["headrace_consumer_lag"].value == 10
         assert samples["headrace_worker_ready"].value == 1
+        assert samples["headrace_producer_in_flight"].value == 17
         assert samples["headrace_transactions_aborted_total"].value == 3
         assert samples["headrace_state_bytes"].value == 4_096
 
@@ -157,7 +183,8 @@ def test_metrics_are_what_prometheus_reads() -> None:
 def test_every_instrument_gives_something_and_names_its_attributes() -> None:
     watching, reader = telemetry()
     watching.publish(STATUS)
-    watching.processed(Processed("totals-0", TopicPartition("trades", 3), 1_000, 5, 0.002, ()))
+    with watching.processing("totals-0", batch_of([()] * 7)):
+        pass
     watching.committed(0.1, {"trades": 250.0})
     data = reader.get_metrics_data()
     assert data is not None
@@ -167,60 +194,9 @@ def test_every_instrument_gives_something_and_names_its_attributes() -> None:
         (point,) = metrics[each.name].data.data_points
         assert set(point.attributes or ()) == {"job", *each.attributes}
         assert (metrics[each.name].unit, metrics[each.name].description) == (each.unit, each.what)
+    assert metrics["headrace.batch.records"].data.data_points[0].sum == 7
     latency = metrics["headrace.end_to_end.latency"].data.data_points[0]
     assert (latency.sum, latency.explicit_bounds[0]) == (0.25, 0.001)
-
-
-def test_batch_is_a_span_of_its_producers_trace_and_a_commit_names_its_batches() -> None:
-    exporter = InMemorySpanExporter()
-    watching = Telemetry("shop", Resource({}), [], exporter)
-    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    headers = [("other", None), ("traceparent", parent.encode())]
-    at = TopicPartition("trades", 3)
-    watching.processed(Processed("totals-0", at, 7, 4_000, 0.002, headers))
-    watching.failed()  # that batch comes again
-    watching.processed(Processed("totals-0", at, 1_000, 5_000, 0.002, headers))
-    watching.committed(0.1, {})
-    watching.committed(0.2, {})  # of batches that were not sampled
-    watching.close()
-    _, joined, commit = exporter.get_finished_spans()
-    assert joined.parent is not None
-    assert f"{joined.parent.trace_id:032x}-{joined.parent.span_id:016x}" == parent[3:-3]
-    assert (joined.name, joined.start_time) == ("process trades", 5_000)
-    assert joined.attributes is not None
-    assert joined.attributes["messaging.batch.message_count"] == 1_000
-    assert commit.name == "commit"
-    assert commit.parent == joined.context
-    assert [link.context for link in commit.links] == [joined.context]
-    assert (commit.end_time or 0) - (commit.start_time or 0) == 100_000_000
-
-
-def test_header_that_is_no_trace_begins_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_on")
-    exporter = InMemorySpanExporter()
-    watching = Telemetry("shop", Resource({}), [], exporter)
-    watching.processed(Processed("totals-0", TopicPartition("t", 0), 1, 5, 0.1, [("traceparent", b"nonsense")]))
-    watching.close()
-    (own,) = exporter.get_finished_spans()
-    assert own.parent is None
-
-
-def test_one_in_twenty_batches_is_sampled() -> None:
-    exporter = InMemorySpanExporter()
-    watching = Telemetry("shop", Resource({}), [], exporter)
-    for _ in range(2_000):
-        watching.processed(Processed("totals-0", TopicPartition("t", 0), 1, 5, 0.1, ()))
-    watching.close()
-    assert 40 < len(exporter.get_finished_spans()) < 200
-
-
-def test_producer_that_did_not_sample_is_followed() -> None:
-    exporter = InMemorySpanExporter()
-    watching = Telemetry("shop", Resource({}), [], exporter)
-    parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
-    watching.processed(Processed("totals-0", TopicPartition("t", 0), 1, 5, 0.1, [("traceparent", parent)]))
-    watching.close()
-    assert exporter.get_finished_spans() == ()
 
 
 def test_nothing_is_counted_before_a_worker_has_said_anything() -> None:
@@ -279,8 +255,8 @@ def taken_port() -> Iterator[int]:
 
 
 @asynccontextmanager
-async def running(service: WorkerService) -> AsyncIterator[None]:
-    await service.start(Fixed(STATUS))
+async def running(service: WorkerService, worker: Source | None = None) -> AsyncIterator[None]:
+    await service.start(worker or Fixed(STATUS))
     try:
         yield
     finally:
@@ -290,7 +266,7 @@ async def running(service: WorkerService) -> AsyncIterator[None]:
 def test_taken_port_that_was_asked_for_ends_the_worker(taken_port: int) -> None:
     async def run() -> None:
         with pytest.raises(KafkaFailure, match=f"127.0.0.1:{taken_port} for HTTP is taken"):
-            async with running(WorkerService("127.0.0.1", taken_port, None, is_port_wanted=True)):
+            async with running(WorkerService("127.0.0.1", taken_port, None, IfTaken.END)):
                 pass
 
     asyncio.run(run())
@@ -298,7 +274,7 @@ def test_taken_port_that_was_asked_for_ends_the_worker(taken_port: int) -> None:
 
 def test_taken_port_that_nobody_asked_for_does_not_matter(taken_port: int) -> None:
     async def run() -> None:
-        async with running(WorkerService("127.0.0.1", taken_port, telemetry()[0], is_port_wanted=False)):
+        async with running(WorkerService("127.0.0.1", taken_port, telemetry()[0], IfTaken.GO_ON)):
             pass
 
     asyncio.run(run())
@@ -310,11 +286,32 @@ def test_service_serves_until_it_is_stopped() -> None:
         port = probe.getsockname()[1]
 
     async def run() -> None:
-        service = WorkerService("127.0.0.1", port, telemetry()[0], is_port_wanted=True)
+        service = WorkerService("127.0.0.1", port, telemetry()[0], IfTaken.END)
         async with ClientSession() as session:
             async with running(service), session.get(f"http://127.0.0.1:{port}/health/ready") as response:
                 assert response.status == 200
             with pytest.raises(OSError, match="Cannot connect"):
                 await session.get(f"http://127.0.0.1:{port}/health/live")
+
+    asyncio.run(run())
+
+
+def test_worker_ends_where_its_metrics_can_be_published_no_more() -> None:
+    async def run() -> None:
+        worker = Failing(STATUS)
+        async with running(WorkerService("127.0.0.1", None, telemetry()[0], IfTaken.GO_ON), worker):
+            await asyncio.sleep(0)
+        assert worker.failures == ["ArithmeticError('no status')"]
+
+    asyncio.run(run())
+
+
+def test_publishing_ends_in_order_when_it_is_stopped() -> None:
+    async def run() -> None:
+        worker = Fixed(STATUS)
+        async with running(WorkerService("127.0.0.1", None, telemetry()[0], IfTaken.GO_ON), worker):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert worker.failures == []
 
     asyncio.run(run())

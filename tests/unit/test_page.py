@@ -28,7 +28,7 @@ def test_every_file_that_the_page_names_is_served() -> None:
     ((status, media_type, text),) = fetched("/")
     assert (status, media_type) == (200, "text/html")
     named = re.findall(r'(?:src|href)="([^"]+)"', text)
-    assert {name.removeprefix("/page/") for name in named} == page.MEDIA_TYPES.keys() - {"index.html"}
+    assert {name.removeprefix("/page/") for name in named} == set(page.FILES) - {"index.html"}
     assert [status for status, _, _ in fetched(*named)] == [200] * len(named)
 
 

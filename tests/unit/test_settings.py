@@ -167,3 +167,12 @@ def test_file_that_is_missing_or_no_toml_is_refused(tmp_path: Path) -> None:
 def test_settings_given_to_another_process_ignore_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_WORKERS", "7")
     assert settings_as_given({"changes": "latest", "kafka": {"a": "b"}}).workers == 1
+
+
+def test_wrong_setting_among_secrets_tells_none_of_them(tmp_path: Path) -> None:
+    sets = ["kafka.isolation.level=read_uncommitted", "kafka.sasl.password=hunter2"]
+    (line,) = problems(tmp_path, sets=sets)
+    assert "exactly_once reads committed records only" in line
+    assert "hunter2" not in line
+    lines = problems(tmp_path, file="http_token = 4711\n")
+    assert not any("4711" in line for line in lines)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from headrace.agents.tables import MemoryStore
-from headrace.agents.task import Task, TaskFactory, TaskSettings
+from headrace.agents.task import Task, TaskSettings
+from headrace.agents.task_factory import TaskFactory
 from headrace.app.application import App
 from headrace.sql.physical import Mode
 from headrace.sql.runtime.records import MemoryBatch, TopicPartition

@@ -39,7 +39,8 @@ def test_wheel_has_every_module_and_data_file(wheel_names: set[str]) -> None:
     expected = {"headrace/__init__.py", "headrace/py.typed", "headrace/app/broker/kafka.lock"}
     for layer in ("app", "agents", "sql"):
         expected |= {f"headrace/{path.relative_to(ROOT)}" for path in (ROOT / layer).rglob("*.py")}
-    expected |= {f"headrace/{path.relative_to(ROOT)}" for path in (ROOT / "app/page/static").iterdir()}
+    for static in ("app/page/static", "app/server/page/static"):
+        expected |= {f"headrace/{path.relative_to(ROOT)}" for path in (ROOT / static).iterdir()}
     assert expected <= wheel_names
 
 
@@ -47,7 +48,7 @@ def test_wheel_has_the_licence(wheel_names: set[str]) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel_names)
 
 
-@pytest.mark.parametrize("name", ["runtime.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["build.txt", "runtime.txt", "dev.txt"])
 def test_locked_dependencies_have_hashes_and_no_hosts(name: str) -> None:
     text = (ROOT / "requirements" / name).read_text()
     assert "://" not in text

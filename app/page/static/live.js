@@ -61,9 +61,11 @@ function showProblems(found) {
 
 function showFigures(status, rows) {
   const age = status.commits.last_age_s;
+  const latency = status.latency_ms;
   const figures = [
     ["Records/s", shown(known(rows.map((row) => row.rate)))],
     ["Lag", shown(known(rows.map((row) => row.input.lag)))],
+    ["Latency p50, p99", latency === null ? "–" : `${shown(latency.p50)}, ${shown(latency.p99)} ms`],
     ["Last commit", age === null ? "–" : `${shown(age)} s ago`],
     ["Commits", shown(status.commits.count)],
     ["Rebalances", shown(status.rebalances)],

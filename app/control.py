@@ -1,0 +1,132 @@
+"""What a worker is told by whoever started it, and what it answers: lines on its stdin and its stdout.
+
+The first line of stdin is the order. Commands come after it: `pause`, `resume`, and `status`, which is answered by one
+line {"status": …}; `follow` with a JSON object, {topic: {partition: [offset, idle]}}, says how far another version of
+the app has come, which this one is not to pass. A worker that fails says why in a line {"failure": …} before it ends.
+Where stdin ends, the supervisor is gone, whatever ended it, and the worker stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections import deque
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+from headrace.agents.following import Reached
+from headrace.agents.observer import Observer
+from headrace.agents.worker import Service, Worker
+from headrace.sql.runtime.records import TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = structlog.get_logger(__name__)
+
+READ_BYTES = 65536
+FOLLOW = b"follow "
+
+
+def follow_command(reached: Mapping[TopicPartition, Reached]) -> bytes:
+    """What tells a worker how far the version that it follows has come."""
+    document: dict[str, dict[str, tuple[int, bool]]] = {}
+    for (topic, partition), at in reached.items():
+        document.setdefault(topic, {})[str(partition)] = at.next_offset, at.is_idle
+    return FOLLOW + orjson.dumps(document)
+
+
+def read_follow(command: bytes) -> dict[TopicPartition, Reached]:
+    """What `follow_command` has written."""
+    document = orjson.loads(command.removeprefix(FOLLOW))
+    return {
+        TopicPartition(topic, int(partition)): Reached(*at)
+        for topic, partitions in document.items()
+        for partition, at in partitions.items()
+    }
+
+
+class Lines:
+    """The lines of a pipe. Not by a buffered reader: a daemon thread must not hold its lock when Python ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    def next(self) -> bytes | None:
+        """Blocks; None at the end."""
+        while b"\n" not in self._rest:
+            read = os.read(self._descriptor, READ_BYTES)
+            if not read:
+                return None
+            self._rest += read
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+
+class Control:
+    """A `Service` of a worker: obeys commands, beside another service."""
+
+    def __init__(self, lines: Lines, beside: Service) -> None:
+        self._beside = beside
+        self._early: deque[bytes] = deque()
+        """Commands from before the worker was there."""
+        self._worker: Worker | None = None
+        self._lock = threading.Lock()
+        threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
+
+    @property
+    def observer(self) -> Observer:
+        return self._beside.observer
+
+    def _listen(self, lines: Lines) -> None:
+        while (line := lines.next()) is not None:
+            with self._lock:
+                if self._worker is None:
+                    self._early.append(line)
+                else:
+                    self._loop.call_soon_threadsafe(self._obey, line)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def start(self, worker: Worker) -> None:
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            self._worker = worker
+        while self._early:
+            self._obey(self._early.popleft())
+        await self._beside.start(worker)
+
+    def _obey(self, command: bytes) -> None:
+        assert self._worker is not None
+        match command:
+            case _ if command.startswith(FOLLOW):
+                self._worker.follow(read_follow(command))
+            case b"pause":
+                self._worker.pause()
+            case b"resume":
+                self._worker.resume()
+            case b"status":
+                # In a thread: the worker does not wait for who asks to read.
+                self._loop.run_in_executor(None, _say, {"status": asdict(self._worker.status())})
+            case _:
+                log.error("no such command", command=command.decode(errors="replace"))
+
+    async def stop(self) -> None:
+        if self._worker is not None and self._worker.failure is not None:
+            _say({"failure": self._worker.failure})
+        await self._beside.stop()
+
+
+def _say(answer: Mapping[str, object]) -> None:
+    """One line. Whoever listens is the one that started us: where it is gone, we are told to stop."""
+    line = orjson.dumps(answer, option=orjson.OPT_NON_STR_KEYS) + b"\n"
+    try:
+        while line:
+            line = line[os.write(1, line) :]
+    except BrokenPipeError:
+        pass

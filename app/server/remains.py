@@ -1,0 +1,61 @@
+"""What a version of a job leaves in Kafka and on this machine, and how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headrace.agents.errors import KafkaFailure
+from headrace.agents.topics import Cluster
+from headrace.agents.topics import reset as reset_cluster
+from headrace.agents.topology import TopicKind, Topology
+from headrace.app.application import App
+from headrace.app.errors import OutsideError
+from headrace.app.order import WorkerOrder, worker_config
+from headrace.app.running import checked_topology, with_parallelism
+from headrace.app.settings import Settings
+from headrace.sql.physical import Mode
+
+ATTEMPTS = 60
+STEP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """Group offsets, internal topics, and local state of an app; the topics that it writes, where these are to go."""
+
+    app: App
+    settings: Settings
+    waiting: Sequence[str] = ()
+    """Topics in which results wait for a switch."""
+
+    async def delete(self, *, with_sinks: bool) -> None:
+        """Once no server runs it any more. OutsideError where that takes long."""
+        for attempt in range(ATTEMPTS):
+            try:
+                await asyncio.to_thread(self._delete, with_sinks=with_sinks)
+            except KafkaFailure as error:  # its members on other servers are still leaving
+                if attempt + 1 == ATTEMPTS:
+                    raise OutsideError(f"topics of {self.app.name} were not deleted: {error}") from error
+                await asyncio.sleep(STEP_S)
+            else:
+                return
+
+    def _delete(self, *, with_sinks: bool) -> None:
+        app = self.app
+        cluster = Cluster(worker_config(app, WorkerOrder.plain(app, self.settings)))
+        settings = with_parallelism(app, self.settings, cluster)
+        # What is deleted goes by name: a source that is missing does not matter.
+        sources = dict.fromkeys(app.source_topics(), 1) | cluster.source_partitions(app.source_topics())
+        topologies: list[Topology] = [
+            checked_topology(app, settings.model_copy(update={"mode": mode}), sources) for mode in Mode
+        ]
+        reset_cluster(cluster, topologies)
+        names = set(self.waiting)
+        if with_sinks:
+            written = (TopicKind.SINK, TopicKind.DEAD_LETTER)
+            names |= {spec.name for topology in topologies for spec in topology.topics if spec.kind in written}
+        cluster.delete(sorted(names & cluster.topics(sorted(names)).keys()))
+        shutil.rmtree(settings.state_dir / app.name, ignore_errors=True)
