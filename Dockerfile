@@ -6,17 +6,17 @@ WORKDIR /build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-RUN python -m venv /opt/headrace
-COPY requirements/runtime.txt requirements/
-RUN /opt/headrace/bin/python -m pip install --no-cache-dir --no-compile --require-hashes -r requirements/runtime.txt
-COPY requirements/dev.txt requirements/
-# The wheel is built by the setuptools that is locked, in an environment that stays behind.
-RUN python -m venv /opt/builder \
-    && /opt/builder/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/dev.txt
+# Wheels are built with tools that are locked too, in an environment that stays behind.
+COPY requirements/build.txt requirements/runtime.txt requirements/
+RUN python -m venv /opt/build \
+    && /opt/build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/build.txt \
+    && /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
+        --wheel-dir dist -r requirements/runtime.txt
 COPY . .
-RUN /opt/builder/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
-    && /opt/headrace/bin/python -m pip install --no-cache-dir --no-compile --no-deps dist/*.whl \
-    && /opt/headrace/bin/python -m pip uninstall --yes pip \
+RUN /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+    && python -m venv --without-pip /opt/headrace \
+    && /opt/build/bin/python -m pip --python /opt/headrace/bin/python install --no-cache-dir --no-compile --no-deps --no-index \
+        dist/*.whl \
     && python -m compileall -q /opt/headrace/lib
 
 FROM python:3.13-slim

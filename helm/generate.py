@@ -15,6 +15,7 @@ from typing import get_args
 
 import yaml
 
+from headrace.app.server.jobs import SERVER_SETTINGS
 from headrace.app.settings import Settings
 
 CHART = Path(__file__).parent / "headrace"
@@ -23,8 +24,9 @@ SCHEMA = CHART / "values.schema.json"
 OWNED = {
     *("app", "bootstrap_servers", "guarantee", "http_host", "http_port", "instance_id", "kafka", "mode", "parallelism"),
     *("state_dir", "udf", "workers"),
+    *SERVER_SETTINGS,
 }
-"""Settings that the chart sets by other values."""
+"""Settings that the chart sets by other values, or that are of a job server."""
 BEGIN, END = "<!-- generated: values -->\n", "<!-- end -->"
 
 

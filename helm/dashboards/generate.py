@@ -334,6 +334,14 @@ DELIVERY = Board(
                     ((f"sum by (job) (increase(headrace_transactions_aborted_total{chosen()}[5m]))", "{{job}}"),),
                     warn=1,
                 ),
+                Panel(
+                    "Records on their way",
+                    "short",
+                    "Records that Kafka has not acknowledged yet, at the worker with the most. "
+                    "At 500,000 a worker that delivers at least once reads no more.",
+                    ((f"max by (job) (headrace_producer_in_flight{chosen()})", "{{job}}"),),
+                    warn=400_000,
+                ),
             ),
         ),
         (

@@ -84,6 +84,12 @@ def test_settings_of_the_pods_are_settings_of_headrace(app: str) -> None:
     assert settings.state_cache_mb == 128
 
 
+def test_point_in_the_name_of_a_release_is_no_point_in_the_names_of_its_objects() -> None:
+    result = run_helm("template", "flow.a", CHART, "-f", MINIMAL)
+    names = {(o["kind"], o["metadata"]["name"]) for o in yaml.safe_load_all(result.stdout) if o}
+    assert ("Service", "flow-a-headrace-totals") in names
+
+
 def test_password_comes_from_the_secret() -> None:
     (password,) = [e for e in pod(rendered(FULL), "totals")["containers"][0]["env"] if e["name"].endswith("PASSWORD")]
     assert password["valueFrom"] == {"secretKeyRef": {"name": "kafka-user", "key": "password"}}
@@ -220,6 +226,23 @@ def test_files_of_alerts_and_dashboards_become_objects(tmp_path: Path) -> None:
         ('persistence.size="big"', "size"),
         ("podDisruptionBudget.maxUnavailable=0", "maxUnavailable"),
         ("metric.enabled=true", "metric"),
+        ('podLabels={"a b":"x"}', "'a b'"),
+        ('podLabels={"app.kubernetes.io/name":"x"}', "'app.kubernetes.io/name'"),
+        ('podAnnotations={"a b":"x"}', "'a b'"),
+        ('metrics.dashboards.labels={"a":"x y"}', "labels"),
+        ('fullnameOverride="Big_Name"', "fullnameOverride"),
+        ('serviceAccount.name="Not a name"', "serviceAccount"),
+        ('priorityClassName="Not a name"', "priorityClassName"),
+        ('kafka.bootstrapServers="kafka:65536"', "bootstrapServers"),
+        ('kafka.sasl.existingSecret="Not a name"', "existingSecret"),
+        ('kafka.sasl.usernameKey="a b"', "usernameKey"),
+        ('apps.totals.persistence={"size":"0Gi"}', "size"),
+        ('persistence.storageClass="Not a name"', "storageClass"),
+        ('extraEnv=[{"name":"HEADRACE_MODE","value":"single"}]', "extraEnv"),
+        ('extraEnv=[{"name":"A","valu":"x"}]', "valu"),
+        ('updateStrategy={"type":"OnDelete","rollingUpdate":{"partition":1}}', "updateStrategy"),
+        ("replicas=3000000000", "replicas"),
+        ('image.tag="a b"', "tag"),
     ],
 )
 def test_wrong_value_is_refused(setting: str, told: str) -> None:
