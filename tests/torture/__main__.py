@@ -49,7 +49,7 @@ def play_rounds(seeds: Iterable[int], directory: Path) -> list[Outcome]:
         finally:
             broker.stop()
         shutil.rmtree(home)
-        kills = sum(outcome.kills for outcome in outcomes)
+        kills = sum(outcome.kills for outcome in outcomes if not outcome.spoiled)
         minutes = (time.monotonic() - began) / 60
         say(f"{outcomes[-1]}\n  so far {len(outcomes)} rounds, {kills} of {KILLS} kills, {minutes:.0f} minutes")
         if kills >= KILLS or minutes >= MINUTES:

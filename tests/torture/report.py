@@ -57,12 +57,15 @@ class Report(msgspec.Struct, frozen=True):
     repeated: int
     wrong: int
     failed_seeds: list[int]
+    spoiled_seeds: list[int]
+    """Of rounds that Kafka itself spoiled (KAFKA-20734); the numbers above do not count them."""
     rounds: list[Played]
 
 
 def report_of(outcomes: Iterable[Outcome], seconds: float) -> Report:
     """The sums of all rounds. `seconds` is what they took together."""
-    outcomes = list(outcomes)
+    played = list(outcomes)
+    outcomes = [outcome for outcome in played if not outcome.spoiled]
     blows = sum((outcome.blows for outcome in outcomes), Counter[str]())
     counts = sum((outcome.counts for outcome in outcomes), Counter[str]())
     return Report(
@@ -82,6 +85,7 @@ def report_of(outcomes: Iterable[Outcome], seconds: float) -> Report:
         repeated=sum(outcome.findings.repeated for outcome in outcomes),
         wrong=sum(outcome.findings.wrong for outcome in outcomes),
         failed_seeds=[outcome.round.seed for outcome in outcomes if not outcome.passed],
+        spoiled_seeds=[outcome.round.seed for outcome in played if outcome.spoiled],
         rounds=[Played(o.round.seed, str(o.round), o.passed, o.kills, round(o.seconds)) for o in outcomes],
     )
 
@@ -102,6 +106,7 @@ def read(file: Path) -> Report:
 def table(report: Report) -> str:
     """The report as Markdown."""
     failed = ", ".join(map(str, report.failed_seeds)) or "none"
+    spoiled = ", ".join(map(str, report.spoiled_seeds)) or "none"
     rows: list[tuple[str, Any]] = [
         ("date", report.date),
         ("Headrace", f"`{report.headrace}`, {report.guarantee}"),
@@ -109,6 +114,7 @@ def table(report: Report) -> str:
         ("machine", report.machine),
         ("time", f"{report.minutes} minutes"),
         ("rounds", f"{len(report.rounds)}, failed: {failed}"),
+        ("rounds spoiled by Kafka (KAFKA-20734)", spoiled),
         ("workers killed", report.kills),
         *report.blows.items(),
         *report.counts.items(),

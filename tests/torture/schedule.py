@@ -19,6 +19,7 @@ class Kind(StrEnum):
     REPLACE = "SIGSTOP, another worker in its place, SIGCONT"
     LEAVE = "SIGTERM"
     EXTRA = "a worker more joins, or leaves again"
+    GROW = "the source gets another partition"
     KILL_BROKER = "kill -9 of the broker"
     PAUSE_BROKER = "SIGSTOP of the broker, SIGCONT after the transaction time-out"
 
@@ -31,6 +32,7 @@ DECK = {
     Kind.REPLACE: 2,
     Kind.LEAVE: 2,
     Kind.EXTRA: 2,
+    Kind.GROW: 1,
     Kind.KILL_BROKER: 2,
     Kind.PAUSE_BROKER: 1,
 }
@@ -43,6 +45,7 @@ SHORT_DECK = {
     Kind.REPLACE: 1,
     Kind.LEAVE: 1,
     Kind.EXTRA: 1,
+    Kind.GROW: 1,
     Kind.KILL_BROKER: 1,
 }
 
@@ -79,6 +82,11 @@ class Round:
     static_members: bool
     """Workers keep their places in the group while they are away."""
     blows: tuple[Blow, ...]
+
+    @property
+    def grows(self) -> bool:
+        """Whether the source can get another partition."""
+        return self.mode is Mode.SINGLE or PLANS[self.plan].may_grow
 
     @property
     def extra_slot(self) -> int:

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 PARTITIONS = 4
+GROWN = 5
+"""Partitions of a source that has grown."""
 KINDS = 31
 PER_MS = 5
 """Hits in a millisecond of event time."""
@@ -32,19 +34,24 @@ class Hit(NamedTuple):
     kind: str
     amount: int
     at: int
+    partition: int
+    """Where it is in the source."""
 
     @property
     def window_start(self) -> int:
         return self.at - self.at % WINDOW_MS
 
     @property
-    def partition(self) -> int:
-        return crc32(self.page.encode()) % PARTITIONS
+    def row(self) -> dict[str, object]:
+        """Its columns."""
+        return {"id": self.id, "page": self.page, "kind": self.kind, "amount": self.amount, "at": self.at}
 
 
-def hit(number: int, pages: int) -> Hit:
+def hit(number: int, pages: int, partitions: int = PARTITIONS) -> Hit:
     at = START_MS + number // PER_MS - number * 6_151 % DISORDER_MS
-    return Hit(number, f"p{number % pages}", f"k{number * 7_919 % KINDS}", number % 1_000, at)
+    page = f"p{number % pages}"
+    partition = crc32(page.encode()) % partitions
+    return Hit(number, page, f"k{number * 7_919 % KINDS}", number % 1_000, at, partition)
 
 
 class Rows(Enum):
@@ -79,6 +86,8 @@ class Plan:
 
     sql: str
     sinks: tuple[Sink, ...]
+    may_grow: bool = False
+    """Whether its source may get more partitions in mode partitioned: no state lies in them."""
 
 
 _SOURCE = """
@@ -122,6 +131,7 @@ SELECT kind, window_start, {_SUMS} FROM hits {_WINDOW} GROUP BY kind EMIT FINAL;
         Sink("kind-changes", Rows.EVERY, ("kind",)),
         Sink("kind-windows", Rows.FINAL, ("kind", "window_start")),
     ),
+    may_grow=True,
 )
 """Grouped by another column: through repartition topics as rows (every change) and as partial aggregates."""
 
@@ -180,6 +190,8 @@ class HitProducer(threading.Thread):
     def __init__(self, bootstrap: str, topic: str, pages: int, per_s: int) -> None:
         super().__init__(daemon=True)
         self.count = 0
+        self.partitions = PARTITIONS
+        """Of the source, that it writes to."""
         self.acknowledged = 0
         self.failure = ""
         self.failed = threading.Event()
@@ -193,6 +205,7 @@ class HitProducer(threading.Thread):
                 "enable.idempotence": True,
                 "message.timeout.ms": 0,
                 "reconnect.backoff.max.ms": 1_000,
+                "topic.metadata.refresh.interval.ms": 1_000,
                 "linger.ms": 5,
                 "compression.type": "lz4",
                 "on_delivery": self._note,
@@ -220,13 +233,15 @@ class HitProducer(threading.Thread):
 
     def _produce(self, until: int) -> None:
         for number in range(self.count, until):
-            record = hit(number, self._pages)
+            record = hit(number, self._pages, self.partitions)
             try:
-                self._producer.produce(
-                    self._topic, orjson.dumps(record._asdict()), record.page, partition=record.partition
-                )
+                self._producer.produce(self._topic, orjson.dumps(record.row), record.page, partition=record.partition)
             except BufferError:
                 break  # the broker is away: go on when it is back
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                    raise
+                break  # a new one, of which it hears soon
             self.count += 1
         self._producer.poll(0)
 
@@ -248,11 +263,11 @@ class HitProducer(threading.Thread):
         self._flush()
 
 
-def hits_of(messages: Sequence[Any], pages: int) -> list[Hit]:
-    """The hits that records of the source hold, in their order; AssertionError where one is not what was written."""
+def hits_of(messages: Sequence[Any], pages: int, partitions: int) -> list[Hit]:
+    """The hits that records of the source hold, in their order; KeyError where one is not where it was written."""
     hits = []
     for message in messages:
         number = orjson.loads(message.value())["id"]
-        hits.append(hit(number, pages))
-        assert hits[-1].partition == message.partition()
+        found = {each.partition: each for each in (hit(number, pages, count) for count in (partitions, PARTITIONS))}
+        hits.append(found[message.partition()])
     return hits
