@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Cache(Protocol):
-    """The cached groups of an aggregation, or of one of its windows."""
+    """The cached groups of an aggregation."""
 
     @property
     def clean_bytes(self) -> int:

@@ -64,6 +64,8 @@ class WindowedState:
         self._store = store
         self._number = bytes([number])
         self._closed: list[Change] = []
+        self._clean: OrderedDict[int, int] = OrderedDict()  # bytes that a window had clean at its last cut, in that order
+        self._clean_bytes = 0
         if live and store is not None:
             self._reopen(store)
 
@@ -121,6 +123,7 @@ class WindowedState:
             del self.panes[end]
             self.changed.pop(end, None)
             self._unwritten.pop(end, None)
+            self._clean_bytes -= self._clean.pop(end, 0)
 
     def due(self, until: int) -> Iterator[tuple[int, Key, State]]:
         """The groups whose held rows are due (EMIT EVERY), each with the end of its window."""
@@ -147,8 +150,31 @@ class WindowedState:
         return len(self._closed) + sum(pane.pending for pane in written)
 
     @property
-    def caches(self) -> Collection[Groups]:
-        return self.panes.values()
+    def caches(self) -> Collection[WindowedState]:
+        return (self,)
+
+    @property
+    def clean_bytes(self) -> int:
+        """Memory of the cached groups of all windows that had not changed at their windows' last cuts, by estimate."""
+        return self._clean_bytes
+
+    def evict(self, size: int) -> None:
+        """Forget clean groups of so many bytes, first those of windows whose last cut is the longest ago.
+
+        Only between the end of a commit and the next cut, when the store has everything that was cut.
+        """
+        while size > 0 and self._clean:
+            end, noted = self._clean.popitem(last=False)
+            pane = self.panes[end]
+            clean = pane.clean_bytes
+            if clean:
+                pane.evict(min(size, clean))
+            left = pane.clean_bytes
+            size -= clean - left
+            self._clean_bytes += left - noted
+            if left:
+                self._clean[end] = left
+                self._clean.move_to_end(end, last=False)
 
     def cut(self) -> Iterator[Change]:
         closed, self._closed = self._closed, []
@@ -160,9 +186,14 @@ class WindowedState:
             before = pane.live
             yield from pane.cut()
             self._live += pane.live - before
+            self._note_clean(end, pane.clean_bytes)
         self.changed = {}
         if self.held is not None:
             yield from self.held.cut()
+
+    def _note_clean(self, end: int, size: int) -> None:
+        self._clean_bytes += size - self._clean.pop(end, 0)
+        self._clean[end] = size
 
     def _bound_rereading(self) -> None:
         """Have the oldest windows written, where a restart would have too much to read again."""
