@@ -64,7 +64,7 @@ class WindowedState:
         self._store = store
         self._number = bytes([number])
         self._closed: list[Change] = []
-        self._clean: OrderedDict[int, int] = OrderedDict()  # bytes that a window had clean at its last cut, in that order
+        self._clean: OrderedDict[int, int] = OrderedDict()  # clean bytes of a window at its last cut, in that order
         self._clean_bytes = 0
         if live and store is not None:
             self._reopen(store)

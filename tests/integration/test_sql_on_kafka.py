@@ -50,6 +50,18 @@ SELECT orders % 3 AS class, COUNT(*) AS windows, SUM(amount) AS amount FROM wind
 CREATE TABLE visits WITH (topic = '{name}-visits', changes = 'latest') AS
 SELECT customer, COUNT(*) AS orders FROM orders WINDOW SESSION (1 SECOND) GROUP BY customer EMIT CHANGES;
 
+CREATE TABLE hops WITH (topic = '{name}-hops') AS
+SELECT region, window_start, COUNT(*) AS orders FROM orders
+WINDOW HOPPING (SIZE 10 SECONDS, ADVANCE BY 4 SECONDS) GROUP BY region EMIT FINAL;
+
+CREATE TABLE so_far WITH (topic = '{name}-so-far') AS
+SELECT region, window_start, window_end, SUM(quantity) AS quantity FROM orders
+WINDOW CUMULATE (5 SECONDS, 20 SECONDS) GROUP BY region EMIT FINAL;
+
+CREATE TABLE days WITH (topic = '{name}-days') AS
+SELECT customer, window_start, COUNT(*) AS orders, MIN(amount) AS lowest FROM orders
+WINDOW TUMBLING (1 DAY, TIMEZONE 'Europe/Paris') GROUP BY customer EMIT EVERY INTERVAL '1' SECOND;
+
 CREATE STREAM moves WITH (topic = '{name}-moves') AS
 SELECT region, id, amount - LAG(amount) OVER w AS move, ROW_NUMBER() OVER w AS number,
   SUM(quantity) OVER (w ROWS BETWEEN 4 PRECEDING AND CURRENT ROW) AS quantity_of_5
@@ -60,9 +72,10 @@ SELECT customer, id, amount FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY customer ORDER BY at DESC) AS number FROM orders WHERE customer IS NOT NULL)
 WHERE number <= 2;
 """
-TABLES = ("by-customer", "odd", "overall", "visits", "newest")
-ONCE = ("large", "windows", "busy", "moves")
-START_MS = 1_700_000_000_000
+TABLES = ("by-customer", "odd", "overall", "visits", "days", "newest")
+ONCE = ("large", "windows", "busy", "hops", "so-far", "moves")
+START_MS = 1_700_002_780_000
+"""Twenty seconds before midnight in Paris."""
 
 
 def orders(count: int, seed: int = 7, first: int = 0) -> list[Input]:

@@ -9,15 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from zlib import crc32
+from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
 TOPIC = "events"
 SINK = "totals"
+ZONES = ("Europe/Paris", "America/Sao_Paulo", "Asia/Kathmandu")
+BEFORE_SHORT_DAYS = (1_364_684_390_000, 1_382_237_990_000)
+"""Ten seconds before a day of 23 hours begins: in Paris, and in Sao Paulo, where it begins at one o'clock."""
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
@@ -156,7 +161,7 @@ def layouts(draw: st.DrawFn, *, keyed: bool, together: bool = False, most: int =
     partitions: list[list[EventRecord]] = [[] for _ in range(draw(st.integers(1, 4)))]
     least = draw(st.sampled_from((0, most // 2, most)))
     steps = draw(st.lists(_PROGRESS, min_size=least, max_size=most))
-    around_ms = draw(st.sampled_from((-12_000, -1_000, 0, 1_357_000_000_000)))
+    around_ms = draw(st.sampled_from((-12_000, -1_000, 0, 1_357_000_000_000, *BEFORE_SHORT_DAYS)))
     for step in steps:
         around_ms += step
         record = draw(_events(around_ms, keyed=keyed))
@@ -338,6 +343,19 @@ HAVINGS = (
 )
 
 
+def _local(milliseconds: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(milliseconds // 1000, ZoneInfo(zone))
+
+
+@cache
+def _begin(day: date, zone: str) -> int:
+    """The first moment of a day by the clocks of a zone, found by looking at them each quarter of an hour."""
+    quarter_ms = 900_000
+    noon = (day.toordinal() - EPOCH_DAY) * 86_400_000 + 43_200_000
+    moments = range(noon - 27 * 3_600_000, noon + 27 * 3_600_000, quarter_ms)
+    return next(moment for moment in moments if _local(moment, zone).date() >= day)
+
+
 @dataclass(frozen=True)
 class Window:
     """A window clause, and by brute force which windows a time is in (sessions apart)."""
@@ -348,8 +366,12 @@ class Window:
     offset_ms: int
     grace_ms: int
 
+    zone: str = "UTC"
+
     @property
     def clause(self) -> str:
+        if self.kind == "DAYS":
+            return f"WINDOW TUMBLING (1 DAY, TIMEZONE '{self.zone}', GRACE PERIOD {self.grace_ms} MILLISECONDS)"
         size, step, offset = (f"{ms} MILLISECONDS" for ms in (self.size_ms, self.step_ms, self.offset_ms))
         lengths = {
             "TUMBLING": f"SIZE {size}, OFFSET {offset}",
@@ -360,6 +382,9 @@ class Window:
         return f"WINDOW {self.kind} ({lengths[self.kind]}, GRACE PERIOD {self.grace_ms} MILLISECONDS)"
 
     def windows_of(self, time: int) -> list[tuple[int, int]]:
+        if self.kind == "DAYS":
+            day = _local(time, self.zone).date()
+            return [(_begin(day, self.zone), _begin(day + timedelta(days=1), self.zone))]
         starts = {"TUMBLING": self.size_ms, "CUMULATE": self.size_ms, "HOPPING": self.step_ms}[self.kind]
         lengths = range(self.step_ms, self.size_ms + 1, self.step_ms) if self.kind == "CUMULATE" else (self.size_ms,)
         around = time - self.offset_ms
@@ -492,6 +517,7 @@ WINDOWS = st.one_of(
     ),
     st.builds(Window, st.just("CUMULATE"), st.sampled_from((1000, 2000)), st.just(500), _OFFSETS, _GRACES),
     st.builds(Window, st.just("SESSION"), st.sampled_from((300, 500, 1200)), st.just(0), st.just(0), _GRACES),
+    st.builds(Window, st.just("DAYS"), st.just(0), st.just(0), st.just(0), _GRACES, st.sampled_from(ZONES)),
 )
 
 

@@ -34,6 +34,7 @@ from tests.property.generators import (
 from tests.property.replay import Emitted, Guarantee, Replay
 from tests.property.results import Run, assert_same_sinks, bad_records, bad_results, final_contents, same_row
 
+from headrace.agents.checkpoint import CHECKPOINT_KEY
 from headrace.app.application import App
 from headrace.app.inputs import SourceRecord
 from headrace.app.local import LocalCluster
@@ -108,6 +109,7 @@ def test_result_is_the_same_however_often_workers_restart_and_whatever_they_then
     for mode, schedule in ((Mode.SINGLE, one), (Mode.PARTITIONED, other)):
         found = replayed(case, mode, layout, parallelism, schedule, reread_max=reread_max)
         assert_same(case, reference, found)
+        assert found.late == reference.late
 
 
 _DELIVERY = st.sampled_from([Step("read", which, count) for which in range(6) for count in (1, 2, 5)])
@@ -156,6 +158,28 @@ def test_result_and_state_are_the_same_however_little_of_the_state_is_cached(
     found = replayed(case, mode, layout, parallelism, schedule, cache_bytes=cache_bytes, reread_max=reread_max)
     assert found.emitted == reference.emitted
     assert found.stored == reference.stored
+
+
+@settings(max_examples=EXAMPLES)
+@given(
+    runs(grouped_apps().filter(lambda case: case.query is not None and case.query.window is not None)),
+    st.sampled_from(list(Mode)),
+    st.sampled_from(PARALLELISM),
+    schedules(restarts=True),
+    st.none() | st.integers(0, 999),
+    st.integers(0, 30),
+)
+def test_nothing_of_closed_windows_is_left(
+    run: tuple[AppCase, Layout],
+    mode: Mode,
+    parallelism: int,
+    schedule: Schedule,
+    cache_bytes: int | None,
+    reread_max: int,
+) -> None:
+    case, layout = run
+    found = replayed(case, mode, layout, parallelism, schedule, cache_bytes=cache_bytes, reread_max=reread_max)
+    assert {key for stored in found.stored.values() for key in stored} <= {CHECKPOINT_KEY}
 
 
 @st.composite

@@ -126,7 +126,7 @@ def over_runs(draw: st.DrawFn) -> tuple[OverCase, Layout]:
 @settings(max_examples=EXAMPLES * 2)
 @given(
     run=over_runs(),
-    parallelism=st.sampled_from((1, 2, 3, 4)),
+    parallelism=st.sampled_from((1, 2, 3, 8)),
     one=schedules(restarts=True),
     other=schedules(restarts=True),
     cache_bytes=st.none() | st.integers(0, 999),
@@ -172,7 +172,10 @@ def test_over_gives_what_duckdb_computes_in_every_mode_whatever_happens(
 
 @settings(max_examples=EXAMPLES // 2)
 @given(
-    run=over_runs(), mode=st.sampled_from(list(Mode)), parallelism=st.sampled_from((1, 3)), one=schedules(restarts=True)
+    run=over_runs(),
+    mode=st.sampled_from(list(Mode)),
+    parallelism=st.sampled_from((1, 3, 8)),
+    one=schedules(restarts=True),
 )
 def test_at_least_once_a_crash_repeats_rows_of_over_and_changes_none(
     run: tuple[OverCase, Layout], mode: Mode, parallelism: int, one: Schedule
@@ -196,7 +199,7 @@ def top_runs(draw: st.DrawFn) -> tuple[TopCase, Layout]:
 @settings(max_examples=EXAMPLES * 2)
 @given(
     run=top_runs(),
-    parallelism=st.sampled_from((1, 2, 3, 4)),
+    parallelism=st.sampled_from((1, 2, 3, 8)),
     one=schedules(restarts=True),
     other=schedules(restarts=True),
     cache_bytes=st.none() | st.integers(0, 999),
@@ -234,7 +237,7 @@ def ordered_runs(draw: st.DrawFn) -> tuple[AppCase, Layout]:
 @settings(max_examples=EXAMPLES * 2)
 @given(
     run=ordered_runs(),
-    parallelism=st.sampled_from((1, 2, 3, 4)),
+    parallelism=st.sampled_from((1, 2, 3, 8)),
     one=schedules(restarts=True),
     other=schedules(restarts=True),
     cache_bytes=st.none() | st.integers(0, 999),
@@ -263,7 +266,7 @@ _SHUFFLED = "SELECT at, day, s, d, x, i, n, b, k FROM events"
     case=grouped_apps(),
     data=st.data(),
     mode=st.sampled_from(list(Mode)),
-    parallelism=st.sampled_from((1, 3)),
+    parallelism=st.sampled_from((1, 3, 8)),
     schedule=schedules(restarts=True),
 )
 def test_query_over_a_query_gives_what_it_gives_over_the_stream(

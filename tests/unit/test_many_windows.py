@@ -1,7 +1,7 @@
 """A million open windows: what a commit costs depends on the windows that it wrote, not on those that are open.
 
-    open windows   0 1 2 3 ... 999      cut one by one
-    cut last       . . . .      x       first to be forgotten is 0
+open windows   0 1 2 3 ... 999      cut one by one
+cut last       . . . .      x       first to be forgotten is 0
 """
 
 from __future__ import annotations
