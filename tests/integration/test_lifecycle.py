@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from tests.integration.edge_cluster import wait_until
@@ -245,7 +246,8 @@ def test_app_starts_where_it_is_told_to_and_keeps_its_start(new_sql_app: NewSqlA
 
 
 def test_start_may_be_written_in_the_sql_as_a_time(new_sql_app: NewSqlApp) -> None:
-    app = new_sql_app(IDS.replace("'{name}-in'", "'{name}-in', start_from = '2023-11-14T22:13:20.200Z'"))
+    start = datetime.fromtimestamp(START_MS / 1000 + 0.2, UTC).isoformat()
+    app = new_sql_app(IDS.replace("'{name}-in'", f"'{{name}}-in', start_from = '{start}'"))
     records = [hit(number) for number in range(400)]
     app.produce([Input(r.partition, None, r.value, START_MS + number) for number, r in enumerate(records)])
     app.run_to_end()
