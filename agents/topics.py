@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ REACH_S = 6.0
 """Time a cluster has to answer for the first time."""
 REQUEST_S = 30.0
 ASK_S = 5.0
+TOGETHER_S = 1.0
 GRACE_S = 5.0
 PATIENCE_S = 60.0
 """Time a cluster has to get over a restart or an election."""
@@ -215,27 +217,53 @@ class Cluster:
             self._result(future, f"records of {partition.topic} cannot be deleted")
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Position]:
-        """The group's committed positions of those partitions that have one, with no transaction pending on them."""
+        """The group's committed positions of those partitions that have one, with no transaction pending on them.
+
+        Waits for transactions that are under way: for who goes on from there.
+        """
+
+        def ask(consumer: Consumer, wanted: list[KafkaPartition]) -> list[KafkaPartition]:
+            if len(wanted) > 1:
+                with suppress(KafkaException):
+                    return _without_errors(consumer.committed(wanted, timeout=TOGETHER_S))
+            # While others commit often, there may be no moment in which nothing is pending on any of many partitions.
+            found = (consumer.committed([partition], timeout=ASK_S) for partition in wanted)
+            return [position for positions in found for position in _without_errors(positions)]
+
+        return self._positions(partitions, "read_committed", ask)
+
+    def committed_so_far(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Position]:
+        """As `committed`, at once: a transaction that is under way may bring the group further. For who looks on."""
+
+        def ask(consumer: Consumer, wanted: list[KafkaPartition]) -> list[KafkaPartition]:
+            return _without_errors(consumer.committed(wanted, timeout=ASK_S))
+
+        return self._positions(partitions, "read_uncommitted", ask)
+
+    def _positions(
+        self,
+        partitions: Collection[TopicPartition],
+        isolation: str,
+        ask: Callable[[Consumer, list[KafkaPartition]], list[KafkaPartition]],
+    ) -> dict[TopicPartition, Position]:
         if not partitions:
             return {}
         wanted = [KafkaPartition(*partition) for partition in partitions]
+        # The admin client's own request for this ends the process (librdkafka 2.16) where a new cluster has no
+        # coordinator yet; a consumer asks the same and waits. Under read_committed it asks for stable offsets.
+        options = {**self._options, "group.id": self._group, "isolation.level": isolation}
 
-        def ask() -> dict[TopicPartition, Position]:
-            # The admin client's own request for this ends the process (librdkafka 2.16) where a new cluster has no
-            # coordinator yet; a consumer asks the same and waits. Under read_committed it asks for stable offsets.
-            options = {**self._options, "group.id": self._group, "isolation.level": "read_committed"}
+        def ask_anew() -> dict[TopicPartition, Position]:
             consumer = Consumer(options)
             try:
-                found = consumer.committed(wanted, timeout=ASK_S)
+                found = ask(consumer, wanted)
             finally:
                 consumer.close()
-            for failed in (p.error for p in found if p.error is not None):
-                raise KafkaException(failed)
             return {
                 TopicPartition(p.topic, p.partition): Position(p.offset, _metadata(p)) for p in found if p.offset >= 0
             }
 
-        return self._patiently(ask, f"offsets of group {self._group!r} cannot be read")
+        return self._patiently(ask_anew, f"offsets of group {self._group!r} cannot be read")
 
     def has_members(self) -> bool:
         """Whether any worker of the app is in its group."""
@@ -284,6 +312,12 @@ class Cluster:
 
     def _failure(self, message: str, error: KafkaException) -> KafkaFailure:
         return KafkaFailure(f"{message}: {error.args[0].str()}", f"Kafka at {self.address}")
+
+
+def _without_errors(partitions: list[KafkaPartition]) -> list[KafkaPartition]:
+    for failed in (p.error for p in partitions if p.error is not None):
+        raise KafkaException(failed)
+    return partitions
 
 
 def _answer(future: Future[T], time_out_s: float = REQUEST_S) -> T:

@@ -225,7 +225,9 @@ class Rebuild:
 
     def _is_over(self) -> bool:
         """Whether neither version runs, on any server, and both still stand where they stood."""
-        return not any(side.cluster.has_members() for side in self._sides) and _look(*self._sides).stand_alike
+        if any(side.cluster.has_members() for side in self._sides):
+            return False
+        return _look(*self._sides, for_good=True).stand_alike
 
     async def _give_up(self, reason: str) -> None:
         """Have both versions go on, and try again later."""
@@ -259,25 +261,28 @@ class _Side:
         counts = self.cluster.source_partitions(topics)
         return {topic: [TopicPartition(topic, n) for n in range(count)] for topic, count in counts.items()}
 
-    def reached(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Reached]:
-        found = self.cluster.committed(partitions)
+    def reached(self, partitions: list[TopicPartition], *, for_good: bool) -> dict[TopicPartition, Reached]:
+        """Where it stands; `for_good`: with nothing under way that would bring it further."""
+        cluster = self.cluster
+        found = cluster.committed(partitions) if for_good else cluster.committed_so_far(partitions)
         return {p: Reached(at.next_offset, read_metadata(at).idle) for p, at in found.items()}
 
     def is_drained(self) -> bool:
         """Whether no rows are on their way between stages."""
         partitions = [each for of_topic in self._partitions(self._between).values() for each in of_topic]
-        committed = self.cluster.committed(partitions)
+        committed = self.cluster.committed_so_far(partitions)
         return all(
             end == 0 or (p in committed and committed[p].next_offset >= end)
             for p, end in self.cluster.end_offsets(partitions).items()
         )
 
 
-def _look(old: _Side, new: _Side) -> Seen:
+def _look(old: _Side, new: _Side, *, for_good: bool = False) -> Seen:
     led, mine = old.sources(), new.sources()
     shared = [partition for topic, of_topic in led.items() if topic in mine for partition in of_topic]
     free = [partition for topic, of_topic in mine.items() if topic not in led for partition in of_topic]
-    reached, found = old.reached(shared), new.reached(shared + free)
+    reached = old.reached(shared, for_good=for_good)
+    found = new.reached(shared + free, for_good=for_good)
     begins = new.cluster.begin_offsets(shared)
     stands: dict[TopicPartition, Reached] = {}
     for partition in shared:

@@ -100,7 +100,7 @@ class EdgeApp:
             future.result()
 
     def committed(self) -> dict[TopicPartition, int]:
-        return {partition: at.next_offset for partition, at in self.cluster.committed(self.inputs).items()}
+        return {partition: at.next_offset for partition, at in self.cluster.committed_so_far(self.inputs).items()}
 
     def ends(self) -> dict[TopicPartition, int]:
         return self.cluster.end_offsets(self.inputs)

@@ -205,7 +205,7 @@ class SqlApp:
         topics = {topic for topic, _ in inputs}
         if topics - self.cluster.source_partitions(topics).keys():
             return dict.fromkeys(inputs, (0, 1))
-        committed, ends = self.cluster.committed(inputs), self.cluster.end_offsets(inputs)
+        committed, ends = self.cluster.committed_so_far(inputs), self.cluster.end_offsets(inputs)
         stands = {p: committed[p].next_offset if p in committed else 0 for p in inputs}
         return {p: (stands[p], ends[p]) for p in inputs if stands[p] != ends[p]}
 

@@ -54,7 +54,7 @@ def test_bad_record_stops_an_app_that_wants_it_before_anything_past_it_is_commit
     assert code == 1
     assert f"topic {app.source}, partition 0, offset 1" in log
     assert app.dead_letters() == []
-    committed = app.cluster.committed(app.inputs())
+    committed = app.cluster.committed_so_far(app.inputs())
     assert all(position.next_offset <= 1 for position in committed.values())
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.agents.config import WorkerConfig
 from headrace.agents.errors import KafkaFailure
@@ -72,6 +75,72 @@ def test_source_partitions_and_end_offsets(cluster: Cluster, app: str, broker: s
     assert list(cluster.end_offsets(partitions).values()) == [0, 5, 0]
     assert list(cluster.offsets_at(partitions, 1_700_000_000_003).values()) == [0, 3, 0]
     assert cluster.committed(partitions) == {}
+
+
+class Committer:
+    """Commits offsets of one partition of the source in transactions, as a worker does."""
+
+    def __init__(self, broker: str, app: str, partition: int) -> None:
+        self._place = f"{app}-in", partition
+        self._producer = Producer({"bootstrap.servers": broker, "transactional.id": f"{app}-{partition}"})
+        self._producer.init_transactions()
+        self._group = Consumer({"bootstrap.servers": broker, "group.id": app}).consumer_group_metadata()
+
+    def begin(self, offset: int) -> None:
+        self._producer.begin_transaction()
+        self._producer.send_offsets_to_transaction([KafkaPartition(*self._place, offset)], self._group)
+
+    def end(self) -> None:
+        self._producer.commit_transaction()
+
+
+def test_positions_so_far_do_not_wait_for_what_is_under_way(cluster: Cluster, app: str, broker: str) -> None:
+    ensure_topics(cluster, topology(app, 2))
+    here, there = (TopicPartition(f"{app}-in", number) for number in range(2))
+    committer = Committer(broker, app, here.partition)
+    committer.begin(5)
+    assert cluster.committed_so_far([here, there]) == {}
+    committer.end()
+    committer.begin(7)
+    assert {p: at.next_offset for p, at in cluster.committed_so_far([here, there]).items()} == {here: 5}
+    committer.end()
+    assert {p: at.next_offset for p, at in cluster.committed([here, there]).items()} == {here: 7}
+
+
+@contextmanager
+def relayed(committers: list[Committer]) -> Iterator[None]:
+    """At each moment inside a transaction of one of them is under way, and never one of the same for long."""
+    first, second = committers
+    enough = threading.Event()
+    first.begin(1)
+
+    def relay() -> None:
+        ending, beginning, offset = first, second, 1
+        while not enough.wait(0.05):
+            offset += 1
+            beginning.begin(offset)
+            ending.end()
+            ending, beginning = beginning, ending
+        ending.end()
+
+    thread = threading.Thread(target=relay)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
+
+
+def test_positions_are_found_though_something_is_always_under_way(cluster: Cluster, app: str, broker: str) -> None:
+    # partition 0  |====|  |=====|  |=====|       transactions
+    # partition 1     |=====|  |=====|  |==
+    ensure_topics(cluster, topology(app, 2))
+    partitions = [TopicPartition(f"{app}-in", number) for number in range(2)]
+    with relayed([Committer(broker, app, number) for number in range(2)]):
+        began = time.monotonic()
+        assert cluster.committed(partitions).keys() == set(partitions)
+        assert time.monotonic() - began < 30.0
 
 
 def test_reset_deletes_internal_topics_only(cluster: Cluster, app: str) -> None:

@@ -58,7 +58,9 @@ def test_new_partitions_are_read_from_their_beginning_and_windows_go_on_closing(
     app.create_own_topics("--mode", mode)
     settings = {"mode": mode, "start_from": start_from, "idle_timeout": "1h", **SOON}
     runs = [app.worker(slot, **settings) for slot in range(workers)]
-    wait_until(lambda: app.cluster.committed(app.inputs(mode)).keys() >= set(app.inputs(mode)), "all starts are kept")
+    wait_until(
+        lambda: app.cluster.committed_so_far(app.inputs(mode)).keys() >= set(app.inputs(mode)), "all starts are kept"
+    )
     app.produce(hits((0, 1), 500))
     wait_until(lambda: totals(app).total() == 200, "what comes is counted")
 
@@ -100,7 +102,7 @@ def test_app_under_a_supervisor_reads_new_partitions_without_a_restart(new_sql_a
 def test_partitions_that_came_while_nobody_ran_are_read_from_their_beginning(new_sql_app: NewSqlApp) -> None:
     app = new_sql_app(SQL, partitions=2)
     run = app.run("--set", "start_from=latest")
-    wait_until(lambda: run.ended or len(app.cluster.committed(inputs(app))) == 2, "the starts are kept")
+    wait_until(lambda: run.ended or len(app.cluster.committed_so_far(inputs(app))) == 2, "the starts are kept")
     app.produce(hits((0, 1), 500))
     wait_until(lambda: totals(app).total() == 200, "what comes is counted")
     assert run.stop() == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,10 @@ def test_whatever_is_killed_nothing_is_lost_or_repeated(broker: TortureBroker, s
 def _played(seed: int, broker: TortureBroker, directory: Path) -> Outcome:
     """The outcome of a round; one that Kafka spoiled is played again."""
     for attempt in range(ATTEMPTS):
-        outcome = play(draw_round(seed, SHORT_DECK), broker, directory / f"round-{attempt}")
+        home = directory / f"round-{attempt}"
+        outcome = play(draw_round(seed, SHORT_DECK), broker, home)
+        if not outcome.passed:  # the files may be gone by the time that somebody asks
+            sys.stdout.write(f"{outcome}\n{(home / 'story').read_text()}")
         if not outcome.spoiled:
             break
     return outcome

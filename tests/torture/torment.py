@@ -203,7 +203,7 @@ class _Torment:
         self._crew.tell(Kind.GROW)
         self._app.grow(GROWN)
         new = TopicPartition(self._app.source, GROWN - 1)
-        if not self._crew.spend_until(lambda: new in self._app.cluster.committed([new]), RECOVERY_S):
+        if not self._crew.spend_until(lambda: new in self._app.cluster.committed_so_far([new]), RECOVERY_S):
             self._crew.tell_where_they_stand()
             raise RoundFailed(f"the new partition is not read after {RECOVERY_S:.0f} s")
         self._producer.partitions = GROWN
@@ -241,7 +241,9 @@ class _Torment:
         return [TopicPartition(self._app.source, number) for number in range(self._producer.partitions)]
 
     def _committed(self) -> dict[TopicPartition, int]:
-        return {partition: at.next_offset for partition, at in self._app.cluster.committed(self._sources).items()}
+        return {
+            partition: at.next_offset for partition, at in self._app.cluster.committed_so_far(self._sources).items()
+        }
 
     def _all_moved(self, before: dict[TopicPartition, int]) -> bool:
         now = self._committed()
