@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from headrace.agents.cluster import TopicState
 from headrace.agents.config import Guarantee, WorkerConfig
 from headrace.agents.errors import CommitFailed
 from headrace.agents.membership import Membership
 from headrace.agents.producer import TRANSACTION_MS, OutputProducer
-from headrace.agents.topics import TopicState
 from headrace.sql.runtime.records import Cut, Position, TopicPartition
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import structlog
 
 from headrace.agents.changelog import RestoreProgress, Restorer, Span
 from headrace.agents.checkpoint import read_metadata
+from headrace.agents.cluster import Cluster, TopicState
 from headrace.agents.commit import OpenTask
 from headrace.agents.config import WorkerConfig
 from headrace.agents.tables import Identity, MemoryStore, RestorableStore, UnusableState, open_rocks
 from headrace.agents.task import Task
 from headrace.agents.task_factory import TaskFactory
-from headrace.agents.topics import Cluster, TopicState
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind
 from headrace.sql.runtime.records import Change, TopicPartition
 

@@ -15,9 +15,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from headrace.agents.cluster import TopicState
 from headrace.agents.config import WorkerConfig, librdkafka_options
 from headrace.agents.errors import CommitFailed, Fenced, KafkaFailure
-from headrace.agents.topics import TopicState
 from headrace.sql.runtime.records import Change, Headers, Output, Position, TopicPartition
 
 log = structlog.get_logger(__name__)

@@ -11,9 +11,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.agents.checkpoint import Progress, decode_progress
+from headrace.agents.cluster import PASSING
 from headrace.agents.config import WorkerConfig, librdkafka_options
 from headrace.agents.errors import KafkaFailure
-from headrace.agents.topics import PASSING
 from headrace.agents.topology import TaskId
 from headrace.sql.runtime.records import TopicPartition
 

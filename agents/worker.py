@@ -21,6 +21,7 @@ from headrace.agents import purge
 from headrace.agents.assignor import Member, TaskAssignor
 from headrace.agents.background import Background
 from headrace.agents.checkpoint import Progress
+from headrace.agents.cluster import Cluster, TopicState
 from headrace.agents.commit import Committer, OpenTask
 from headrace.agents.commit_clock import CommitClock
 from headrace.agents.config import WorkerConfig
@@ -42,7 +43,7 @@ from headrace.agents.status import CommitStatus, WorkerStatus, latency_status, r
 from headrace.agents.suspects import Suspects
 from headrace.agents.tables import held_tasks
 from headrace.agents.task_factory import TaskFactory
-from headrace.agents.topics import Cluster, TopicState, dead_letter_topic, ensure_topics
+from headrace.agents.topics import dead_letter_topic, ensure_topics
 from headrace.agents.topology import TaskId, TopicKind, Topology
 from headrace.agents.transport import BatchApp
 from headrace.agents.watermarks import WatermarksReader

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from headrace.agents.topics import Cluster, ensure_topics
+from headrace.agents.cluster import Cluster
+from headrace.agents.topics import ensure_topics
 from headrace.agents.topology import NOT_DIVERTED, Topology, repartition_topics
 from headrace.app import otel
 from headrace.app.application import App

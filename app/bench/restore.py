@@ -24,9 +24,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.agents.changelog import RestoreProgress, Restorer, Span
 from headrace.agents.checkpoint import CHECKPOINT_KEY
+from headrace.agents.cluster import Cluster
 from headrace.agents.config import WorkerConfig
 from headrace.agents.tables import RocksStore
-from headrace.agents.topics import Cluster
 from headrace.app.bench.broker import Broker
 from headrace.app.bench.cpu import plain_loop_us
 from headrace.app.bench.measurements import Restore as Measured

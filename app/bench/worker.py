@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.agents.cluster import Cluster
 from headrace.agents.config import Guarantee, WorkerConfig
 from headrace.agents.process import run_worker
 from headrace.agents.task import Task, TaskSettings
 from headrace.agents.task_factory import TaskFactory
-from headrace.agents.topics import Cluster
 from headrace.agents.topology import TaskSpec
 from headrace.app.application import App
 from headrace.app.bench.cpu import peak_memory_mb

@@ -15,7 +15,7 @@ from headrace.app.output import show_rows
 from headrace.sql.physical import Mode
 
 if TYPE_CHECKING:
-    from headrace.agents.topics import Cluster
+    from headrace.agents.cluster import Cluster
     from headrace.agents.topology import Topology
     from headrace.app.settings import Settings
 
@@ -102,7 +102,7 @@ def reset(
 
 def _connected(sql: SqlFile, settings: Settings, modes: Sequence[Mode]) -> tuple[Cluster, list[Topology]]:
     """The cluster, and the app's topology in each of the modes."""
-    from headrace.agents.topics import Cluster
+    from headrace.agents.cluster import Cluster
     from headrace.app.order import WorkerOrder, worker_config
     from headrace.app.running import checked_topology, with_parallelism
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import structlog
 
 from headrace.agents.checkpoint import read_metadata
+from headrace.agents.cluster import Cluster
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.following import NOWHERE, Reached
-from headrace.agents.topics import Cluster
 from headrace.agents.topology import repartition_topics
 from headrace.app.application import App
 from headrace.app.errors import HeadraceError

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headrace.agents.cluster import Cluster
 from headrace.agents.errors import KafkaFailure
-from headrace.agents.topics import Cluster
 from headrace.agents.topics import reset as reset_cluster
 from headrace.agents.topology import TopicKind, Topology
 from headrace.app.application import App

@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from headrace.agents.cluster import Cluster
 from headrace.agents.config import WorkerConfig
-from headrace.agents.topics import Cluster
 from headrace.sql.runtime.records import TopicPartition
 
 DEADLINE_S = 30.0

@@ -19,8 +19,8 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from tests.integration.edge_cluster import DEADLINE_S, IN_ORDER, records_of, wait_until
 
+from headrace.agents.cluster import Cluster
 from headrace.agents.config import WorkerConfig
-from headrace.agents.topics import Cluster
 from headrace.app.application import App
 from headrace.app.local import LocalResult
 from headrace.app.order import WorkerOrder

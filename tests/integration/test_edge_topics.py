@@ -12,9 +12,10 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from headrace.agents.cluster import Cluster
 from headrace.agents.config import WorkerConfig
 from headrace.agents.errors import KafkaFailure
-from headrace.agents.topics import Cluster, ensure_topics, reset
+from headrace.agents.topics import ensure_topics, reset
 from headrace.agents.topology import TaskId, TaskSpec, TopicKind, TopicSpec, Topology
 from headrace.sql.runtime.records import TopicPartition
 

@@ -24,10 +24,11 @@ from tests.integration.sql_app import Input, NewSqlApp, Run, row, unique_name
 
 from headrace.agents.changelog import RestoreCancelled, RestoreProgress, Restorer, Span
 from headrace.agents.checkpoint import CHECKPOINT_KEY
+from headrace.agents.cluster import Cluster
 from headrace.agents.config import WorkerConfig
 from headrace.agents.errors import KafkaFailure, TaskStopped
 from headrace.agents.tables import MemoryStore, RestorableStore, RocksStore, UnusableState
-from headrace.agents.topics import Cluster, ensure_topics
+from headrace.agents.topics import ensure_topics
 from headrace.sql.runtime.records import Change, TopicPartition
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]

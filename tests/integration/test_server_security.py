@@ -14,8 +14,8 @@ from tests.integration.edge_cluster import records_of
 from tests.integration.job_server import JobServerProcess, Reply
 from tests.integration.sql_app import unique_name
 
+from headrace.agents.cluster import Cluster
 from headrace.agents.config import WorkerConfig
-from headrace.agents.topics import Cluster
 from headrace.app.broker.credentials import credentials_in
 
 TOKEN = "token-that-nobody-may-see"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from headrace.agents.cluster import TopicState
 from headrace.agents.config import WorkerConfig, consumer_options, librdkafka_options
 from headrace.agents.producer import FOREVER_MS, Limits
-from headrace.agents.topics import TopicState, problems
+from headrace.agents.topics import problems
 from headrace.agents.topology import TopicKind, TopicSpec
 
 
