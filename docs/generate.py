@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime  # noqa: F401  # for HINTS
+import inspect
 import io
 import json
 import os
@@ -21,11 +22,14 @@ from dataclasses import dataclass
 from decimal import Decimal  # noqa: F401  # for HINTS
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any  # noqa: F401  # for HINTS
+from typing import Annotated, Any, cast  # noqa: F401  # for HINTS
 
+from typer.main import get_command
+
+import headrace
 from headrace import App, SqlError
 from headrace.app import settings as s
-from headrace.app.cli import run_command
+from headrace.app.cli import cli, run_command
 from headrace.app.instruments import INSTRUMENTS
 from headrace.sql import aggregate_calls
 from headrace.sql import options as o
@@ -457,7 +461,59 @@ def _default(value: Any) -> str:
     return "" if value in (None, ()) else str(value.value) if isinstance(value, Enum) else str(value)
 
 
+def commands_table() -> str:
+    rows = [(_code(path), command.get_short_help_str(limit=200)) for path, command in _commands(get_command(cli), "")]
+    return table(("command", "what it does"), rows)
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A command of Typer, or all that are in it."""
+    name = f"{path} {command.name}".strip()
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for each in command.commands.values():
+        yield from _commands(each, name)
+
+
+def python_api() -> str:
+    rows = [(_code(f"headrace.{name}"), _sentence(getattr(headrace, name))) for name in headrace.__all__]
+    rows[1:1] = [(_code(f"App.{each.__name__}"), _sentence(each)) for each in (App.explain, App.local)]
+    return table(("name", "what it is"), rows)
+
+
+def _sentence(documented: object) -> str:
+    """The first sentence of a docstring."""
+    text = inspect.getdoc(documented) or ""
+    return " ".join(text.split("\n\n")[0].split()).partition(". ")[0].rstrip(".")
+
+
+def worker_endpoints() -> str:
+    from headrace.app.http import application
+
+    resources = application(cast(Any, None), None).router.resources()
+    paths = [
+        resource.canonical for resource in resources if resource.canonical.startswith(("/health", "/status", "/m"))
+    ]
+    return ", ".join(_code(f"GET {path}") for path in paths)
+
+
+def server_endpoints() -> str:
+    from headrace.app.server.api import Api
+
+    class Named:
+        id = "docs"
+        settings = s.Settings()
+
+    endpoints = Api(cast(Any, Named)).endpoints
+    return table(("endpoint", "what it does"), [(_code(f"{e.method} {e.path}"), e.summary) for e in endpoints])
+
+
 SECTIONS: Mapping[str, Callable[[], str]] = {
+    "commands": commands_table,
+    "python-api": python_api,
+    "worker-endpoints": worker_endpoints,
+    "server-endpoints": server_endpoints,
     "scalar-functions": scalar_functions,
     "aggregate-functions": aggregate_functions,
     "window-functions": window_functions,
