@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, field
 
-from headrace.app.bench.measurements import Budget, Latency, Measurement, Restore, Run, Steady, Throughput
+from headrace.app.bench.measurements import Budget, Closing, Latency, Measurement, Restore, Run, Steady, Throughput
 from headrace.app.bench.scaling import Scalability, fitted
 from headrace.app.bench.workloads import WORKLOADS
 
@@ -41,6 +41,7 @@ class Measured:
     latency: list[Latency] = field(default_factory=list)
     restore: list[Restore] = field(default_factory=list)
     budget: list[Budget] = field(default_factory=list)
+    closing: list[Closing] = field(default_factory=list)
 
     def add(self, made: Run | Measurement) -> None:
         match made:
@@ -54,6 +55,8 @@ class Measured:
                 self.restore.append(made)
             case Budget():
                 self.budget.append(made)
+            case Closing():
+                self.closing.append(made)
             case Steady():
                 pass  # has no table
 

@@ -146,7 +146,20 @@ class Restore(msgspec.Struct, tag_field="kind", tag="restore", kw_only=True):
     call_p99_ms: float
 
 
-Measurement = Throughput | Latency | Steady | Restore | Budget
+class Closing(msgspec.Struct, tag_field="kind", tag="closing", kw_only=True):
+    """Windows of one kind that closed at once. In seconds of CPU time."""
+
+    windows: str
+    rows: int
+    repeat: int
+    cpu_s: float
+    """Until their rows are ready to be sent."""
+    store_s: float
+    """What the store takes to delete their state."""
+    plain_us: float
+
+
+Measurement = Throughput | Latency | Steady | Restore | Budget | Closing
 
 
 class Output:

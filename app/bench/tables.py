@@ -21,6 +21,7 @@ MODES_APART_MAX = 0.10
 REKEYED = {"W2-rekeyed", "W3", "W4", "W5"}
 RESTORE_MIN = 400_000
 """Keys/s."""
+CLOSING_MAX_S = 1.0
 CORES = (2, 8, 16, 64)
 VERDICTS = {True: "met", False: "missed"}
 
@@ -287,6 +288,26 @@ def _restore(measured: Measured) -> list[str]:
     ]
 
 
+def _closing(measured: Measured) -> list[str]:
+    rows: list[list[Cell]] = []
+    for name in dict.fromkeys(each.windows for each in measured.closing):
+        runs = [each for each in measured.closing if each.windows == name]
+        cpu_s, store_s = (statistics.median(getattr(run, part) for run in runs) for part in ("cpu_s", "store_s"))
+        loops = statistics.median(run.cpu_s * 1e6 / run.rows / run.plain_us for run in runs)
+        rows.append(
+            [
+                name,
+                f"{runs[0].rows:,}",
+                f"{cpu_s:.2f}",
+                VERDICTS[cpu_s < CLOSING_MAX_S],
+                f"{loops:.1f}",
+                f"{store_s:.2f}",
+            ]
+        )
+    head = ("windows", "rows", "CPU s", f"to reach: {CLOSING_MAX_S:.0f}", "plain loops a row", "store, CPU s")
+    return _table(head, rows) if rows else []
+
+
 def _budget(measured: Measured) -> list[str]:
     newest = {each.scenario: each for each in measured.budget}
     steps = {name: {step.step: step.us for step in each.steps} for name, each in newest.items()}
@@ -310,5 +331,6 @@ SECTIONS: dict[str, Callable[[Measured], list[str]]] = {
     "budget": _budget,
     "latency": _latency,
     "restore": _restore,
+    "closing": _closing,
     "cases": _cases,
 }

@@ -135,6 +135,20 @@ def restore(
 
 
 @commands.command()
+def close(
+    windows: Annotated[int, typer.Option(min=1, max=10_000_000, help="Windows that close at once.")] = 100_000,
+    repeat: Repeat = 5,
+    output: OutputOption = None,
+) -> None:
+    """Measure what it costs that many windows close at once, in one task without a broker."""
+    from headrace.app.bench import closing
+
+    with _noting(output, repeat * len(closing.KINDS)) as note:
+        rows = [_noted(each, note) for each in closing.measure(windows, repeat)]
+    show_rows("windows that close; seconds of CPU", rows)
+
+
+@commands.command()
 def steady(
     context: typer.Context,
     scenario: Annotated[str, typer.Argument(help="Of the scenarios of `headrace bench run`.")] = "W2-rekeyed",

@@ -14,7 +14,7 @@ import pytest
 from headrace.agents.config import Guarantee
 from headrace.agents.partitioner import DefaultPartitioner
 from headrace.app.application import App
-from headrace.app.bench import engine_layer, latency, throughput
+from headrace.app.bench import closing, engine_layer, latency, throughput
 from headrace.app.bench.case import Case, UsedBy, measured
 from headrace.app.bench.engine import Engine, Log, Rows, Share, Usage, results_log
 from headrace.app.bench.inputs import SOURCE, Inputs, Partition, in_turn
@@ -90,6 +90,13 @@ def test_two_workers_share_the_partitions_and_agree_with_one(inputs: Inputs) -> 
         found[workers] = measurement
     assert found[1].result == found[2].result
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("kind", closing.KINDS, ids=lambda kind: kind.name)
+def test_all_windows_close_at_once_and_not_before(kind: closing.Kind, tmp_path: Path) -> None:
+    made = closing.close(kind, 50, 0, tmp_path)
+    assert made.rows == 50 + (5 if "hopping" in kind.name else 0)
+    assert made.cpu_s > 0
 
 
 # Records

@@ -15,7 +15,17 @@ from headrace.app.bench.case import Case
 from headrace.app.bench.inputs import Inputs
 from headrace.app.bench.layers import Layer
 from headrace.app.bench.measured import Measured
-from headrace.app.bench.measurements import Budget, Latency, Measurement, PartitionLoad, Restore, Run, Step, Throughput
+from headrace.app.bench.measurements import (
+    Budget,
+    Closing,
+    Latency,
+    Measurement,
+    PartitionLoad,
+    Restore,
+    Run,
+    Step,
+    Throughput,
+)
 from headrace.app.bench.scaling import Scalability, fitted
 from headrace.app.bench.workloads import WORKLOADS
 from headrace.app.errors import InputError
@@ -101,6 +111,9 @@ def matrix() -> list[Measurement]:
             call_p50_ms=0.1,
             call_p99_ms=1.0,
         ),
+        Closing(windows="sessions", rows=100_000, repeat=0, cpu_s=0.5, store_s=0.1, plain_us=0.5),
+        Closing(windows="sessions", rows=100_000, repeat=1, cpu_s=1.5, store_s=0.1, plain_us=0.5),
+        Closing(windows="sessions", rows=100_000, repeat=2, cpu_s=1.0, store_s=0.1, plain_us=0.5),
         Budget(
             scenario="W1",
             layer="kafka",
@@ -144,6 +157,7 @@ def test_sections_hold_what_was_measured(tmp_path: Path) -> None:
     assert "| S5-10 | 16 | 100 to 100 | 6,250 |" in sections["by-partition"]
     assert "| 260.0 | 270.0 | 280.0 | 250 | missed | 1.0 | 3.0 |" in sections["latency"]
     assert "500,000 keys/s (to reach: 400,000, met)" in sections["restore"]
+    assert "| sessions | 100,000 | 1.00 | missed | 20.0 | 0.10 |" in sections["closing"]
     assert "exactly_once, commits every 0.2 s:" in sections["workloads"]
     assert "<summary>17 cases</summary>" in sections["cases"]
     assert "| S5-10 | engine | partitioned | 8 | 2 | 1,000 | 2,000,000 | 1.07 (1.07–1.07) | 2.1 |" in sections["cases"]
