@@ -20,6 +20,18 @@ from headrace.app import broker as brokers
 def pytest_configure() -> None:
     """An end from outside stops the broker too, as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A broker of tests is young: compiling its code well takes longer than running it.
+    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that may take longest come first, so that no process ends long after the others."""
+
+    def seconds(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return -float(marker.args[0]) if marker else 0.0
+
+    items.sort(key=seconds)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from headrace.agents.cluster import Cluster
 from headrace.agents.config import WorkerConfig
 from headrace.sql.runtime.records import TopicPartition
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 IN_ORDER = {"enable.idempotence": True}
 """For producers: without it, what is sent again, as to a topic just created, comes behind what was produced later."""
 APP = Path(__file__).with_name("edge_app.py")
