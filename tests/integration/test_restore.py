@@ -465,7 +465,7 @@ def filled_app(new_edge_app: NewEdgeApp, *keys: int) -> EdgeApp:
 def test_million_keys_are_restored_beside_a_task_that_keeps_committing(new_edge_app: NewEdgeApp) -> None:
     app = filled_app(new_edge_app, 0, 1_000_000)
     live, restored = app.inputs
-    worker = app.start()
+    worker = app.start(commit_interval_s=0.1)
     worker.await_log("task=count-0")
     committed_at: dict[int, float] = {}
     while "task=count-1" not in worker.log():
