@@ -40,8 +40,32 @@ the requests of a connection in turn.
 """
 QUIET_WAIT_S = 10.0
 """How long a quiet reader waits before it reports that there is nothing. A new assignment ends the wait."""
+LEADERLESS_S = 0.5
+"""How often a cluster is asked for the leaders of partitions that have none."""
 LOOK_MS = 5_000
 """How often aiokafka looks by itself for partitions to fetch from; whatever changes them has it look at once."""
+
+
+def ask_less_while_leaders_miss(client: Any) -> None:
+    """Give the cluster time where a partition has no leader, or a topic is gone.
+
+    aiokafka asks again as soon as it has an answer: thousands of times a second, and logs each topic that is missing.
+    """
+    ask = client._metadata_update
+
+    async def ask_then_wait(cluster: Any, topics: Any) -> bool:
+        updated: bool = await ask(cluster, topics)
+        if not all(_has_leaders(cluster, topic) for topic in topics or ()):
+            await asyncio.sleep(LEADERLESS_S)
+        return updated
+
+    client._metadata_update = ask_then_wait
+
+
+def _has_leaders(cluster: Any, topic: str) -> bool:
+    partitions = cluster.partitions_for_topic(topic) or ()
+    leaders = [cluster.leader_for_partition(KafkaPartition(topic, partition)) for partition in partitions]
+    return bool(leaders) and not {None, -1} & set(leaders)
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
@@ -130,8 +154,8 @@ class GroupReader(driver.AIOKafkaConsumerThread):
             "isolation_level": config.isolation_level,
             **consumer_options(config),
         }
-        consumer = aiokafka.AIOKafkaConsumer if config.group_instance_id is None else StaticMember
-        return consumer(
+        member = aiokafka.AIOKafkaConsumer if config.group_instance_id is None else StaticMember
+        consumer = member(
             bootstrap_servers=config.bootstrap_servers,
             group_id=config.app,
             group_instance_id=config.group_instance_id,
@@ -147,6 +171,8 @@ class GroupReader(driver.AIOKafkaConsumerThread):
             consumer_timeout_ms=LOOK_MS,
             **options,
         )
+        ask_less_while_leaders_miss(consumer._client)
+        return consumer
 
     def hold_assigned(self) -> None:
         """Fetch nothing of newly assigned partitions until they are placed; called by the assignor in this thread.
