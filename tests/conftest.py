@@ -15,6 +15,12 @@ def suite_of(path: Path) -> str:
     return path.relative_to(HERE).parts[0]
 
 
+def named_suites(args: list[str]) -> list[str]:
+    """Those of the arguments of pytest that are in a suite."""
+    paths = (Path(arg.partition("::")[0]).resolve() for arg in args)
+    return [suite_of(path) for path in paths if path != HERE and path.is_relative_to(HERE)]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mix the suites evenly: those that wait for a broker leave time for those that compute."""
@@ -27,7 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """A line for each suite; one without a test says so."""
-    counts: dict[str, Counter[str]] = {suite_of(Path(arg).resolve()): Counter() for arg in config.args}
+    if config.option.collectonly:
+        return
+    counts: dict[str, Counter[str]] = {suite: Counter() for suite in named_suites(config.args)}
     seconds: Counter[str] = Counter()
     for outcome in OUTCOMES:
         for report in terminalreporter.getreports(outcome):
