@@ -467,10 +467,15 @@ def test_million_keys_are_restored_beside_a_task_that_keeps_committing(new_edge_
     live, restored = app.inputs
     worker = app.start(commit_interval_s=0.1)
     worker.await_log("task=count-0")
+    producer = Producer({"bootstrap.servers": app.bootstrap, **IN_ORDER})
+    group = Consumer({"bootstrap.servers": app.bootstrap, "group.id": app.name, "isolation.level": "read_uncommitted"})
     committed_at: dict[int, float] = {}
     while "task=count-1" not in worker.log():
-        produce_to(app, live, b"live")
-        committed_at.setdefault(app.committed().get(live, 0), time.monotonic())
+        producer.produce(live.topic, b"x", b"live", live.partition)
+        assert producer.flush(DEADLINE_S) == 0
+        (place,) = group.committed([KafkaPartition(*live)], timeout=DEADLINE_S)
+        committed_at.setdefault(place.offset, time.monotonic())
+    group.close()
     times = list(committed_at.values())
     assert len(times) >= 4
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]

@@ -148,7 +148,7 @@ def test_a_changed_text_is_judged_and_a_compatible_one_goes_on(new_server: NewSe
     assert server.deploy(app.name, second, 200)["verdict"] == "compatible"
     app.produce(trades(200, 200))
     await_totals(server, app, 400)
-    assert server.job(app.name)["state"] == "running"
+    server.await_state(app.name, "running")
 
     filtered = app.sql.replace("GROUP BY", "WHERE qty > 9 GROUP BY")
     problem = server.deploy(app.name, filtered, 409)
