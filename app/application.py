@@ -52,6 +52,9 @@ class App:
         self._compiled: dict[Mode, Mapping[str, CompiledStage]] = {}
         self._plans: dict[Mode, PhysicalPlan] = {}
 
+    def __repr__(self) -> str:
+        return f"App({self.name!r}: {', '.join(query.name for query in self.logical.queries)})"
+
     @property
     def settings(self) -> dict[str, str]:
         """What SET changed in the text."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
+from math import inf
 from typing import TextIO
 
 import structlog
@@ -12,7 +14,11 @@ from structlog.typing import Processor
 
 from headrace.app.settings import LogFormat, LogLevel
 
-LIBRARIES = ("aiokafka", "asyncio", "faust", "mode")
+LIBRARIES = ("aiokafka", "asyncio", "faust", "librdkafka", "mode")
+REPEATED_S = 30.0
+REMEMBERED = 1_000
+NUMBERS = re.compile(r"\d+(?= ?ms\b)")
+"""How long something took does not make it another event."""
 LEVELS = {level: getattr(logging, level.name) for level in LogLevel}
 
 
@@ -41,7 +47,8 @@ def configure_logging(
     )
     handler = logging.StreamHandler(stream) if stream else _StderrHandler()
     if log_level is not LogLevel.DEBUG:
-        handler.addFilter(_is_ours)
+        handler.addFilter(_is_told)
+        handler.addFilter(_Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -64,10 +71,33 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Libraries tell of trouble only; Faust's services speak as the class they belong to, each line with `[^`."""
-    is_library = record.name.split(".")[0] in LIBRARIES or str(record.msg).startswith("[^")
-    return not is_library or record.levelno >= logging.WARNING
+def _is_library(record: logging.LogRecord) -> bool:
+    """Faust's services speak as the class they belong to, each line with `[^`."""
+    return record.name.split(".")[0] in LIBRARIES or str(record.msg).startswith("[^")
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """Libraries tell of trouble only."""
+    return not _is_library(record) or record.levelno >= logging.WARNING
+
+
+class _Repeats(logging.Filter):
+    """What a library says again and again is told once in a while: it tells of each attempt to reach a broker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not _is_library(record):
+            return True
+        said = record.name, NUMBERS.sub("", record.getMessage())
+        if record.created - self._told_at.get(said, -inf) < REPEATED_S:
+            return False
+        if len(self._told_at) >= REMEMBERED:
+            self._told_at.clear()
+        self._told_at[said] = record.created
+        return True
 
 
 def _renderers(log_format: LogFormat, target: TextIO) -> list[Processor]:

@@ -31,6 +31,10 @@ def test_local_gives_records_final_values_and_counts(mode: str) -> None:
     assert [(letter.query, letter.kind) for letter in result.dead_letters] == [("per_second", "late")]
 
 
+def test_app_shows_its_name_and_queries() -> None:
+    assert repr(headrace.App(SQL, name="trades")) == "App('trades': per_second)"
+
+
 def test_one_app_can_be_run_again() -> None:
     app = headrace.App(SQL)
     first = app.local(inputs={"trades": ROWS}, partitions=1)
