@@ -159,3 +159,23 @@ def test_partition_whose_windows_others_have_closed_does_not_open_them_again_aft
     assert closed(app) == [("k0", 0, 1), ("k0", 5_000, 1), ("k1", 5_000, 1)]
     (stopped,) = again.events("stopped")
     assert stopped["records_late_after_idle"] == 1
+
+
+UNITED = """
+CREATE STREAM hits (k VARCHAR, at TIMESTAMP, WATERMARK FOR at AS at) WITH (topic = '{name}-in');
+CREATE STREAM others (k VARCHAR, at TIMESTAMP, WATERMARK FOR at AS at) WITH (topic = '{name}-others', partitions = 2);
+CREATE VIEW united AS SELECT k, at FROM hits UNION ALL SELECT k, at FROM others;
+CREATE TABLE windows WITH (topic = '{name}-windows') AS
+SELECT k, window_start, COUNT(*) AS n FROM united GROUP BY k WINDOW TUMBLING (SIZE 1 SECOND);
+"""
+
+
+@pytest.mark.parametrize("mode", ["partitioned", "single"])
+def test_source_that_brings_nothing_holds_no_window_open(new_sql_app: NewSqlApp, mode: str) -> None:
+    app = new_sql_app(UNITED, partitions=2)
+    run = app.run("--mode", mode, "--set", "idle_timeout=2s")
+    run.await_events("task open")
+    app.produce(hit(0, 500, 1_200) + hit(1, 900, 2_100))
+    wait_until(lambda: len(closed(app)) == 3, "the windows close")
+    assert closed(app) == [("k0", 0, 1), ("k0", 1_000, 1), ("k1", 0, 1)]
+    assert run.stop() == 0
