@@ -34,6 +34,7 @@ REACH_S = 6.0
 REQUEST_S = 30.0
 ASK_S = 5.0
 TOGETHER_S = 1.0
+"""Time for the offsets of several partitions in one answer, before each is asked for by itself."""
 GRACE_S = 5.0
 PATIENCE_S = 60.0
 """Time a cluster has to get over a restart or an election."""
@@ -210,31 +211,13 @@ class Cluster:
 
         Waits for transactions that are under way: for who goes on from there.
         """
-
-        def ask(consumer: Consumer, wanted: list[KafkaPartition]) -> list[KafkaPartition]:
-            if len(wanted) > 1:
-                with suppress(KafkaException):
-                    return _without_errors(consumer.committed(wanted, timeout=TOGETHER_S))
-            # While others commit often, there may be no moment in which nothing is pending on any of many partitions.
-            found = (consumer.committed([partition], timeout=ASK_S) for partition in wanted)
-            return [position for positions in found for position in _without_errors(positions)]
-
-        return self._positions(partitions, "read_committed", ask)
+        return self._positions(partitions, "read_committed")
 
     def committed_so_far(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Position]:
         """As `committed`, at once: a transaction that is under way may bring the group further. For who looks on."""
+        return self._positions(partitions, "read_uncommitted")
 
-        def ask(consumer: Consumer, wanted: list[KafkaPartition]) -> list[KafkaPartition]:
-            return _without_errors(consumer.committed(wanted, timeout=ASK_S))
-
-        return self._positions(partitions, "read_uncommitted", ask)
-
-    def _positions(
-        self,
-        partitions: Collection[TopicPartition],
-        isolation: str,
-        ask: Callable[[Consumer, list[KafkaPartition]], list[KafkaPartition]],
-    ) -> dict[TopicPartition, Position]:
+    def _positions(self, partitions: Collection[TopicPartition], isolation: str) -> dict[TopicPartition, Position]:
         if not partitions:
             return {}
         wanted = [KafkaPartition(*partition) for partition in partitions]
@@ -242,17 +225,17 @@ class Cluster:
         # coordinator yet; a consumer asks the same and waits. Under read_committed it asks for stable offsets.
         options = {**self._options, "group.id": self._group, "isolation.level": isolation}
 
-        def ask_anew() -> dict[TopicPartition, Position]:
+        def ask() -> dict[TopicPartition, Position]:
             consumer = Consumer(options)
             try:
-                found = ask(consumer, wanted)
+                found = _ask_positions(consumer, wanted)
             finally:
                 consumer.close()
             return {
                 TopicPartition(p.topic, p.partition): Position(p.offset, _metadata(p)) for p in found if p.offset >= 0
             }
 
-        return self._patiently(ask_anew, f"offsets of group {self._group!r} cannot be read")
+        return self._patiently(ask, f"offsets of group {self._group!r} cannot be read")
 
     def has_members(self) -> bool:
         """Whether any worker of the app is in its group."""
@@ -301,6 +284,15 @@ class Cluster:
 
     def _failure(self, message: str, error: KafkaException) -> KafkaFailure:
         return KafkaFailure(f"{message}: {error.args[0].str()}", f"Kafka at {self.address}")
+
+
+def _ask_positions(consumer: Consumer, partitions: list[KafkaPartition]) -> list[KafkaPartition]:
+    if len(partitions) > 1:
+        with suppress(KafkaException):
+            return _without_errors(consumer.committed(partitions, timeout=TOGETHER_S))
+    # While others commit often, there may be no moment in which nothing is pending on any of many partitions.
+    found = (consumer.committed([partition], timeout=ASK_S) for partition in partitions)
+    return [position for positions in found for position in _without_errors(positions)]
 
 
 def _without_errors(partitions: list[KafkaPartition]) -> list[KafkaPartition]:
