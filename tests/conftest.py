@@ -37,14 +37,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     counts: dict[str, Counter[str]] = {suite: Counter() for suite in named_suites(config.args)}
     seconds: Counter[str] = Counter()
-    for outcome in OUTCOMES:
-        for report in terminalreporter.getreports(outcome):
-            suite = suite_of((config.rootpath / report.nodeid.partition("::")[0]).resolve())
-            counts.setdefault(suite, Counter())[outcome] += 1
-    for reports in terminalreporter.stats.values():
+    for outcome, reports in terminalreporter.stats.items():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                seconds[suite_of((config.rootpath / report.nodeid.partition("::")[0]).resolve())] += report.duration
+                (suite,) = named_suites([str(config.rootpath / report.nodeid)])
+                seconds[suite] += report.duration
+                if outcome in OUTCOMES:
+                    counts.setdefault(suite, Counter())[outcome] += 1
     for suite, found in counts.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in found.items()) or "NO TESTS"
         terminalreporter.write_line(f"{suite}: {told} ({seconds[suite]:.0f} s in all)")

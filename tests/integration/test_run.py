@@ -8,15 +8,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from tests.integration.edge_cluster import IN_ORDER
+from tests.integration.edge_cluster import IN_ORDER, wait_until
 
 from headrace.app.consume import read_to_end
 from headrace.app.settings_sources import load_settings
@@ -83,13 +82,6 @@ def expected(end: int) -> dict[str, tuple[int, int]]:
     return {f"k{k}": (len(range(k, end, 7)), sum(range(k, end, 7))) for k in range(7)}
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def app(broker: str, tmp_path: Path) -> Iterator[App]:
     running = App(broker, tmp_path)
@@ -113,13 +105,15 @@ def test_endless_run_survives_the_kill_of_a_worker_and_stops_with_0(app: App) ->
     app.create_source()
     app.produce(0, 2000)
     process = app.start("--workers", "2")
-    wait_until(lambda: len(app.worker_pids()) == 2)
-    wait_until(lambda: _exists(app) and sum(count for count, _ in app.totals().values()) == 2000)
+    wait_until(lambda: len(app.worker_pids()) == 2, "two workers run")
+    wait_until(
+        lambda: _exists(app) and sum(count for count, _ in app.totals().values()) == 2000, "the first half is counted"
+    )
 
     os.kill(app.worker_pids()[0], signal.SIGKILL)
-    wait_until(lambda: len(app.worker_pids()) == 3)
+    wait_until(lambda: len(app.worker_pids()) == 3, "a third worker has run")
     app.produce(2000, 4000)
-    wait_until(lambda: app.totals() == expected(4000))
+    wait_until(lambda: app.totals() == expected(4000), "all is counted")
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_SECONDS) == 0, app.log.read_text()
