@@ -66,6 +66,7 @@ bench: $(STAMP) ## all benchmarks and their report, about 40 minutes (see docs/b
 	$(BIN)/headrace bench latency --seconds 30 --output $(BENCH)
 	$(BIN)/headrace bench budget --output $(BENCH)
 	$(BIN)/headrace bench restore --repeat 3 --output $(BENCH)
+	$(BIN)/headrace bench close --output $(BENCH)
 	$(BIN)/headrace bench run $(WORKLOADS) --partitions 4 --workers 1 --records 1000000 --output $(BENCH)
 	$(BIN)/headrace bench run S5-10 --layer kafka --partitions 8 --records 400000 --repeat 1 --output $(BENCH)
 	$(BIN)/headrace bench run S5-10 S5-50 S5-100 S2 S0 S3 S4 S1 --records 200000 --repeat 2 --output $(BENCH)
