@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import cast
 
@@ -68,13 +69,18 @@ def newest(settings: Settings, topic: str, count: int) -> list[Message]:
     if existing_topic(settings, topic) is None:
         return []
     with _assigned(settings, topic) as client:
-        starts = []
-        for partition in client.assignment():
-            low, high = _bounds(client, partition)
-            starts.append(TopicPartition(topic, partition.partition, max(low, high - count)))
-        client.assign(starts)
-        records = sorted(_to_end(client, topic), key=lambda record: record.timestamp()[1], reverse=True)
-    return records[:count]
+        bounds = {partition.partition: _bounds(client, partition) for partition in client.assignment()}
+        span = count
+        while True:
+            starts = {number: max(low, high - span) for number, (low, high) in bounds.items()}
+            client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
+            records = list(_to_end(client, topic))
+            found = Counter(record.partition() for record in records)
+            # Markers of transactions, and what was aborted, take offsets too.
+            if all(found[number] >= count or starts[number] == low for number, (low, _) in bounds.items()):
+                break
+            span *= 4
+    return sorted(records, key=lambda record: record.timestamp()[1], reverse=True)[:count]
 
 
 def envelope(record: Message) -> bytes:

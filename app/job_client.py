@@ -57,12 +57,19 @@ class JobClient:
     def follow(self, sql: str) -> Iterator[str]:
         """Rows as JSON texts, until the server ends."""
         response = self._answer("POST", "/query", json={"sql": sql}, headers={"Accept": EVENTS}, stream=True)
-        for line in response.iter_lines(chunk_size=1):
-            if line.startswith(b"data: "):
-                yield line.removeprefix(b"data: ").decode()
+        try:
+            for line in response.iter_lines(chunk_size=1):
+                if line.startswith(b"data: "):
+                    yield line.removeprefix(b"data: ").decode()
+        except requests.exceptions.RequestException as error:
+            raise OutsideError(f"the job server at {self._url} has gone: {_reason(error)}") from error
 
     def _ask(self, method: str, path: str, **of_request: Any) -> dict[str, Any]:
-        document: dict[str, Any] = self._answer(method, path, **of_request).json()
+        response = self._answer(method, path, **of_request)
+        try:
+            document: dict[str, Any] = response.json()
+        except requests.exceptions.JSONDecodeError as error:
+            raise OutsideError(f"{self._url} answers with no JSON", "is this a job server?") from error
         return document
 
     def _answer(self, method: str, path: str, **of_request: Any) -> requests.Response:

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -46,8 +46,8 @@ class WorkerProcess:
 
     command: Sequence[str]
     order: bytes
-    commands: Sequence[bytes] = ()
-    """Follow the order at once."""
+    commands: Callable[[], Sequence[bytes]] = tuple
+    """Asked when the worker hears others' commands too: what follows its order at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Supervisor:
         log.info("worker started", slot=slot, pid=process.pid)
         if self._stopping.is_set():
             _send(process, signal.SIGTERM)
-        process.stdin.writelines(line + b"\n" for line in (how.order, *how.commands))
+        process.stdin.writelines(line + b"\n" for line in (how.order, *how.commands()))
         tail, _ = await asyncio.gather(self._forwarded(process.stderr), self._heard(slot, process.stdout))
         code = await process.wait()
         del self._running[slot]
@@ -165,17 +165,16 @@ class Supervisor:
             async for line in stdout:
                 self.hear(slot, line)
 
-    def tell(self, command: bytes) -> int:
-        """Write a line to the stdin of every worker that runs at the moment; how many these are."""
+    def tell(self, command: bytes) -> None:
+        """Write a line to the stdin of every worker that runs at the moment."""
         for process in self._running.values():
             assert process.stdin is not None
             process.stdin.write(command + b"\n")  # where the worker is gone already, nobody misses it
-        return len(self._running)
 
     @property
-    def pids(self) -> dict[int, int]:
-        """Process ids of the workers that run at the moment, by slot."""
-        return {slot: process.pid for slot, process in self._running.items()}
+    def slots(self) -> Collection[int]:
+        """Of the workers that run at the moment."""
+        return self._running.keys()
 
     def _stop_by_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():

@@ -99,7 +99,7 @@ class Traces:
 
 
 def others(batch: ParsedBatch, trace_id: int) -> Iterator[SpanContext]:
-    """Who produced records of a batch in other traces than this: one of each trace that is sampled, LINKS_MAX at most.
+    """Who produced records of a batch in other traces than this: one of each trace that is sampled.
 
     Not every record is looked at: a batch has a thousand of them.
     """

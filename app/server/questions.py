@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from headrace.app.application import App
 from headrace.app.inputs import SourceRecord
@@ -92,7 +91,7 @@ def _explained(error: SqlError, prefix: str) -> str:
     return str(SqlError(own, error.text[len(prefix) :], FILE))
 
 
-def records_of(contents: Contents, topic: str, most: int | None = None) -> Iterator[SourceRecord]:
+def records_of(contents: Contents, topic: str) -> Iterator[SourceRecord]:
     """The rows of a table as records of its topic."""
-    for key, row in islice(contents.rows.items(), most):
+    for key, row in contents.rows.items():
         yield SourceRecord(topic, key, row.value, row.timestamp_ms, 0, (), None)

@@ -37,7 +37,8 @@ SWITCHING_LOOK_S = 0.2
 """Between two looks while both versions stand still."""
 MARGIN_S = 0.5
 STUCK_S = 60.0
-"""How long the versions may take to stand at the same place once they read no further; then they go on."""
+"""How long the versions may take to stand at the same place once they read no further, beside the time in which they
+commit; then they go on."""
 BACK_OFF_S = 30.0
 """After a switch that failed, until the next one; twice as long each time."""
 BACK_OFF_MAX_S = 1800.0
@@ -84,7 +85,6 @@ class Rebuild:
     ) -> None:
         """`apps` are those of the old version and of the new one."""
         assert job.replaced is not None, "a rebuild replaces something"
-        self.generation = job.record.generation
         self.apps = apps
         self.runner = Runner(settings, tell)
         self.seen: Seen | None = None
@@ -102,9 +102,6 @@ class Rebuild:
         self._back_off_s = BACK_OFF_S
         self._claims_from = 0.0
         """When the next switch may be tried."""
-        intervals = (each.settings(settings).commit_interval.total_seconds() for each in (job, job.replaced))
-        self._quiet_s = 2 * max(intervals) + MARGIN_S
-        """Nobody holds anything back for longer: what was read shows by then."""
         if job.record.switched_by is None:
             old.become(job.replaced)
         self._task = asyncio.create_task(self._keep())
@@ -137,6 +134,16 @@ class Rebuild:
     def job(self) -> Job:
         """The version that is made anew."""
         return self._job
+
+    @property
+    def generation(self) -> int:
+        return self._job.record.generation
+
+    @property
+    def _quiet_s(self) -> float:
+        """Nobody holds anything back for longer: what was read shows by then."""
+        both = (self._job, self.replaced)
+        return 2 * max(each.settings(self._settings).commit_interval.total_seconds() for each in both) + MARGIN_S
 
     @property
     def replaced(self) -> Job:
@@ -204,7 +211,7 @@ class Rebuild:
             except (HeadraceError, KafkaFailure) as error:
                 await self._give_up(str(error))
             return
-        if now - self._phase_since > STUCK_S:
+        if now - self._phase_since > STUCK_S + 2 * self._quiet_s:
             await self._give_up("the versions did not come to stand at the same place")
 
     async def _stop_where_all_is_done(self, before: Seen, seen: Seen) -> None:

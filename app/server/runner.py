@@ -84,8 +84,8 @@ class Runner:
         self._keeping = asyncio.create_task(self._keep())
         self._keeping.add_done_callback(self._broke)
 
-    def become(self, job: Job | None) -> None:
-        """None: the job is gone."""
+    def become(self, job: Job) -> None:
+        """What the job is from now on."""
         self._job = job
         self._wake.set()
 
@@ -119,10 +119,8 @@ class Runner:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), timeout)
             self._wake.clear()
-            if self._job is None:
-                await self._halt()
-            else:
-                timeout = await self._step(self._job)
+            assert self._job is not None
+            timeout = await self._step(self._job)
 
     def _broke(self, keeping: asyncio.Task[None]) -> None:
         """Our own mistake is no reason to harm other jobs."""
@@ -180,19 +178,21 @@ class Runner:
         worker = worker_of(replace(order, continue_changed=True))
 
         def started(slot: int) -> WorkerProcess:
-            process = worker(slot)
             self._wake.set()
-            commands = [b"pause"] if self._job is not None and self._job.record.wanted is Wanted.PAUSED else []
-            if self._following:
-                commands.append(follow_command(self._following))
-            return WorkerProcess(process.command, process.order, commands)
+            return replace(worker(slot), commands=self._first_commands)
 
         return started
+
+    def _first_commands(self) -> list[bytes]:
+        """What a worker that starts now has missed."""
+        commands = [b"pause"] if self._job is not None and self._job.record.wanted is Wanted.PAUSED else []
+        return [*commands, follow_command(self._following)] if self._following else commands
 
     async def _look(self, job: Job) -> float | None:
         """Whether all workers are ready."""
         statuses = await self.status()
         if len(statuses) == job.record.workers and all(status["ready"] for status in statuses.values()):
+            self._failure = None
             await self._enter(job, State.PAUSED if job.record.wanted is Wanted.PAUSED else State.RUNNING)
             return None
         await self._enter(job, State.STARTING, self._last_failure())
@@ -206,15 +206,17 @@ class Runner:
         return self._failure or f"worker {failure.slot} ended with {failure.exit}: {failure.last_output}"
 
     async def _halt(self) -> None:
-        supervising, self._supervising, self._started = self._supervising, None, None
+        """Have the workers drain and end. Where that is cut short, the next call goes on with it."""
+        supervising = self._supervising
         if supervising is None or self._supervisor is None:
             return
         if not supervising.done():
+            self._supervisor.stop()
             if self._job is not None:
                 await self._enter(self._job, State.STOPPING)
-            self._supervisor.stop()
-        await supervising
-        self._failure = None
+            await asyncio.wait((supervising,))  # which is not cancelled with us
+        self._supervising = self._started = self._failure = None
+        supervising.result()
 
     async def _enter(self, job: Job, state: State, reason: str | None = None) -> None:
         """A state that the job is in already is not told again."""
@@ -245,7 +247,7 @@ class Runner:
         if self._supervisor is None:
             return {}
         loop = asyncio.get_running_loop()
-        fresh = {slot: loop.create_future() for slot in self._supervisor.pids if slot not in self._answers}
+        fresh = {slot: loop.create_future() for slot in self._supervisor.slots if slot not in self._answers}
         self._answers.update(fresh)
         waiting = dict(self._answers)
         if fresh:

@@ -165,7 +165,7 @@ class JobServer:
         if job.replaced is None:
             return None
         rebuild = self.rebuilds.get(job.name)
-        if rebuild is not None and rebuild.replaced.record.replaces == job.replaced.record.replaces:
+        if rebuild is not None and rebuild.job.record.replaces == job.record.replaces:
             return rebuild.apps[0]
         return await self._apps.compile(job.replaced)
 

@@ -1,0 +1,152 @@
+"""One job's runner: what it tells, and that it never lets go of workers that have not ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+import pytest
+
+from headrace.app.order import WorkerOrder
+from headrace.app.server import runner as runners
+from headrace.app.server.jobs import Job, Jobs, read_record
+from headrace.app.server.runner import Runner, State
+from headrace.app.settings_sources import load_settings
+from headrace.app.supervisor import Failure, WorkerProcess
+
+
+class Workers:
+    """A supervisor whose workers are ready at once, and end when the test says so."""
+
+    made: list[Workers]
+
+    def __init__(self, worker: Callable[[int], WorkerProcess], *_: object, hear: Callable[[int, bytes], None]) -> None:
+        self.made.append(self)
+        self.start, self._hear = worker, hear
+        self.is_stopping = False
+        self.last_failure: Failure | None = None
+        self.restarts = 0
+        self.slots = (0,)
+        self.ended = asyncio.Event()
+        self.was_cancelled = False
+
+    async def supervise(self) -> int:
+        try:
+            await self.ended.wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        return 0
+
+    def stop(self) -> None:
+        self.is_stopping = True
+
+    def tell(self, command: bytes) -> None:
+        if command == b"status":
+            self.say(status={"ready": True})
+
+    def say(self, **answer: object) -> None:
+        self._hear(0, orjson.dumps(answer))
+
+
+class Story:
+    """What a runner told."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[State, str | None]] = []
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+
+    async def __call__(self, _job: Job, state: State, reason: str | None) -> None:
+        self.states.append((state, reason))
+        await self.may_go_on.wait()
+
+
+@pytest.fixture(autouse=True)
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[Workers]:
+    monkeypatch.setattr(Workers, "made", [], raising=False)
+    monkeypatch.setattr(runners, "Supervisor", Workers)
+    monkeypatch.setattr(runners, "_ordered", lambda job, server: WorkerOrder("", "", job.app, server, {}, None, slot=0))
+    monkeypatch.setattr(runners, "worker_of", lambda _order: lambda _slot: WorkerProcess((), b"order"))
+    return Workers.made
+
+
+def job(**fields: object) -> Job:
+    made = Jobs().next("a", read_record(orjson.dumps({"sql": "x", **fields})))
+    assert made is not None
+    return made
+
+
+def playing(play: Callable[[Runner, Story], Coroutine[Any, Any, None]]) -> None:
+    async def all_of_it() -> None:
+        story = Story()
+        runner = Runner(load_settings({}, environ={}), story)
+        runner.become(job())
+        await until(lambda: runner.state is State.RUNNING)
+        await play(runner, story)
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 10.0))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 (the runner has no event for it)
+        await asyncio.sleep(0.001)
+
+
+def test_closing_while_workers_drain_waits_for_their_end(workers: list[Workers]) -> None:
+    async def play(runner: Runner, _story: Story) -> None:
+        runner.become(job(wanted="stopped"))
+        await until(lambda: workers[0].is_stopping)
+        closing = asyncio.create_task(runner.close())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (closing.done(), workers[0].was_cancelled) == (False, False)
+        workers[0].ended.set()
+        await closing
+        await runner.gone()
+
+    playing(play)
+
+
+def test_closing_while_nobody_takes_the_news_stops_the_workers(workers: list[Workers]) -> None:
+    async def play(runner: Runner, story: Story) -> None:
+        story.may_go_on.clear()
+        runner.become(job(wanted="stopped"))
+        await until(lambda: runner.state is State.STOPPING)
+        closing = asyncio.create_task(runner.close())
+        await until(lambda: workers[0].is_stopping)
+        story.may_go_on.set()
+        workers[0].ended.set()
+        await closing
+
+    playing(play)
+
+
+def test_what_a_worker_said_before_it_ran_again_is_no_reason_later(workers: list[Workers]) -> None:
+    async def play(runner: Runner, story: Story) -> None:
+        supervisor = workers[0]
+        supervisor.say(failure="the disk is full")
+        supervisor.last_failure = Failure(0, "3", "")
+        runner.become(runner._job)  # type: ignore[arg-type] # looks once more
+        await until(lambda: runner._failure is None)
+        supervisor.last_failure = Failure(0, "SIGKILL", "its last words")
+        supervisor.ended.set()
+        await until(lambda: runner.state is State.FAILED)
+        assert story.states[-1] == (State.FAILED, "worker 0 ended with SIGKILL: its last words")
+        await runner.close()
+
+    playing(play)
+
+
+def test_a_worker_is_told_what_it_missed_while_it_was_started(workers: list[Workers]) -> None:
+    async def play(runner: Runner, _story: Story) -> None:
+        process = workers[0].start(0)
+        assert process.commands() == []
+        runner.become(job(wanted="paused"))  # before the process is there to be told
+        assert process.commands() == [b"pause"]
+        workers[0].ended.set()
+        await runner.close()
+
+    playing(play)
