@@ -42,13 +42,15 @@ def parse_columns(parser: HeadraceParser) -> Columns:
                 watermark = _parse_watermark(parser, start, watermark)
             elif parser._curr.token_type is TokenType.PRIMARY_KEY:
                 parser._advance()
-                if keys:
+                if primary_key:
                     raise sql_error("a table has one PRIMARY KEY", token_span(start))
                 keys = parser._names()
                 parser._match_text_seq("NOT", "ENFORCED")
                 primary_key = True
             else:
                 column, is_primary = _parse_column_definition(parser)
+                if is_primary and keys:
+                    raise sql_error("a table has one PRIMARY KEY", column.name.span)
                 columns.append(column)
                 primary_key = primary_key or is_primary
             if not parser._match(TokenType.COMMA):

@@ -320,6 +320,8 @@ class HeadraceParser(Parser):
         arguments = self._parse_csv(self._parse_lambda)
         name = token.text.upper()
         if arguments and self._match_text_seq("TO"):
+            if not self._curr:
+                raise self._expected("a unit of time")
             unit = exp.Literal.string(self._curr.text)
             arguments.append(placed(unit, self._curr))
             self._advance()

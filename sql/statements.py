@@ -245,6 +245,8 @@ def _parse_option(parser: HeadraceParser) -> syntax.Option:
     parser._advance()
     key = first.text
     while first.token_type is not TokenType.STRING and parser._match(TokenType.DOT):
+        if not parser._curr:
+            raise parser._expected("the rest of the name of an option")
         key += f".{parser._curr.text}"
         parser._advance()
     key_span = parser._span_from(first)

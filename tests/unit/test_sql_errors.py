@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.sql.errors import Problem, Span, render_problem
+from headrace.app.application import App
+from headrace.sql.errors import Problem, Span, SqlError, render_problem
 
 
 def shown(text: str, marked: str) -> list[str]:
@@ -42,3 +43,24 @@ def test_place_behind_the_end_is_shown_at_the_end() -> None:
 
 def test_problem_without_a_place_is_one_line() -> None:
     assert render_problem(Problem("wrong"), "SELECT x", "f") == "f: error: wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SET a.", "the rest of the name of an option"),
+        ("CREATE STREAM r (v INT) WITH (a.", "the rest of the name of an option"),
+        ("CREATE STREAM r (t TIMESTAMP); SELECT FLOOR(t TO", "a unit of time"),
+    ],
+)
+def test_text_that_ends_in_the_middle_says_what_is_missing(text: str, expected: str) -> None:
+    with pytest.raises(SqlError, match=f"expected {expected}, found the end of the statement"):
+        App(text)
+
+
+@pytest.mark.parametrize(
+    "columns", ["k INT PRIMARY KEY, j INT, PRIMARY KEY (j)", "j INT, PRIMARY KEY (j), k INT PRIMARY KEY"]
+)
+def test_a_table_has_one_primary_key(columns: str) -> None:
+    with pytest.raises(SqlError, match="a table has one PRIMARY KEY"):
+        App(f"CREATE TABLE t ({columns}) WITH (topic = 't'); SELECT j FROM t;")

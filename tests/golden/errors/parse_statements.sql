@@ -61,3 +61,7 @@ CREATE INDEX i ON t (a);
 CREATE TABLE keyed (a BIGINT, b VARCHAR, PRIMARY KEY (a, c));
 CREATE TABLE keyed_twice (a BIGINT, b VARCHAR, PRIMARY KEY (a), PRIMARY KEY (b));
 CREATE TABLE keyed_as (PRIMARY KEY (symbol)) AS SELECT symbol, COUNT(*) AS n FROM trades GROUP BY symbol;
+CREATE TABLE keyed_in_two_ways (a BIGINT PRIMARY KEY, b VARCHAR, PRIMARY KEY (b));
+CREATE TABLE keyed_in_two_ways_too (b VARCHAR, PRIMARY KEY (b), a BIGINT PRIMARY KEY);
+SELECT FLOOR(at TO;
+SET idle.;
