@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 
+from headrace.agents.checkpoint import read_metadata
 from headrace.agents.commit import OpenTask
 from headrace.sql.runtime.records import Position, TopicPartition
 
@@ -35,11 +35,4 @@ class Ends:
 
 def all_ended(partitions: Collection[TopicPartition], committed: Mapping[TopicPartition, Position]) -> bool:
     """Whether the group has committed each partition as read to its end."""
-    return all(partition in committed and _is_ended(committed[partition]) for partition in partitions)
-
-
-def _is_ended(position: Position) -> bool:
-    try:
-        return bool(json.loads(position.metadata)["ended"])
-    except (ValueError, KeyError, TypeError):
-        return False
+    return all(partition in committed and read_metadata(committed[partition]).ended for partition in partitions)

@@ -44,7 +44,7 @@ class Gate:
         free = {partition: at for partition, at in positions.items() if not self.lead.holds(partition, at)}
         self._held.difference_update(free)
         self._held.update(positions.keys() - free.keys())
-        if not self.paused:
+        if free and not self.paused:
             await self._reader().place(free)
 
     async def hold(self, positions: Mapping[TopicPartition, int]) -> None:

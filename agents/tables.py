@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -30,8 +31,7 @@ WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 LOADING_BUFFER_BYTES = 16 * 1024 * 1024
 WRITE_BUFFERS = 6
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
-BLOCK_CACHE = Cache(BLOCK_CACHE_BYTES)
-"""Shared by all stores of a process: by default RocksDB gives each one of this size, so 2 GiB to 64 of them."""
+"""Of the cache that all stores of a process share: by default each has one of this size, so 64 of them 2 GiB."""
 BUSY_BUFFERS = 3
 """Full write buffers above which loading waits; from `WRITE_BUFFERS` - 1 on RocksDB itself would hold writers up."""
 BUSY_FILES = 12
@@ -248,6 +248,11 @@ def _opened(path: Path, options: Options) -> Rdict:
     return Rdict(str(path), options, {"default": options})
 
 
+@cache
+def block_cache() -> Cache:
+    return Cache(BLOCK_CACHE_BYTES)
+
+
 def _options() -> Options:
     """For running: a group that is new is mostly known to be so without a look at the files."""
     options = Options(raw_mode=True)
@@ -258,7 +263,7 @@ def _options() -> Options:
     options.set_keep_log_file_num(2)
     blocks = BlockBasedOptions()
     blocks.set_bloom_filter(10, block_based=False)
-    blocks.set_block_cache(BLOCK_CACHE)
+    blocks.set_block_cache(block_cache())
     options.set_block_based_table_factory(blocks)
     return options
 

@@ -121,7 +121,7 @@ class TableApi:
         return await self._stream(request, relation, None)
 
     async def _stream(self, request: web.Request, relation: Relation, question: Question | None) -> web.StreamResponse:
-        """Server-sent events: each a row as JSON, or `deleted` with the key for a tombstone. Ends when nobody listens."""
+        """Server-sent events: a row as JSON, or `deleted` with the key of a tombstone. Ends when nobody listens."""
         if self._listeners >= LISTENERS_MAX:
             raise HttpProblem(429, f"{LISTENERS_MAX} listeners are there already")
         self._listeners += 1

@@ -18,9 +18,11 @@ class Reader:
 
     def __init__(self) -> None:
         self.at: dict[TopicPartition, int | None] = {}
+        self.placed = 0
 
     async def place(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.at.update(offsets)
+        self.placed += 1
 
     async def withhold(self, partitions: Iterable[TopicPartition]) -> None:
         self.at.update(dict.fromkeys(partitions))
@@ -44,6 +46,14 @@ def test_nothing_is_read_while_paused() -> None:
     gate.paused = True
     asyncio.run(gate.place({FIRST: 3}))
     assert reader.at == {}
+
+
+def test_reader_is_left_alone_where_nothing_is_to_be_placed() -> None:
+    gate, reader = new_gate()
+    gate.follow({FIRST: Reached(5)})
+    asyncio.run(gate.place({FIRST: 3}))
+    asyncio.run(gate.adjust({FIRST: 4}))
+    assert reader.placed == 1
 
 
 def test_nothing_more_is_read_of_what_is_closed() -> None:

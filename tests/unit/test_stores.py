@@ -14,12 +14,12 @@ import pytest
 
 from headrace.agents.errors import StateFailure
 from headrace.agents.tables import (
-    BLOCK_CACHE,
     Identity,
     MemoryStore,
     RestorableStore,
     RocksStore,
     UnusableState,
+    block_cache,
     held_tasks,
     open_rocks,
 )
@@ -148,9 +148,9 @@ def test_stores_share_one_block_cache(tmp_path: Path) -> None:
         store = RocksStore(tmp_path / name)
         with store.loading():  # it writes files, from which alone blocks are cached
             store.apply([(b"%04d" % number, os.urandom(100)) for number in range(1_000)], 1)
-        before = BLOCK_CACHE.get_usage()
+        before = block_cache().get_usage()
         assert store.get(b"0500") is not None
-        assert BLOCK_CACHE.get_usage() > before
+        assert block_cache().get_usage() > before
         store.close()
 
 
