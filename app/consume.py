@@ -73,7 +73,9 @@ def newest(settings: Settings, topic: str, count: int) -> list[Message]:
         span = count
         while True:
             starts = {number: max(low, high - span) for number, (low, high) in bounds.items()}
-            client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
+            begins = [TopicPartition(topic, number, start) for number, start in starts.items()]
+            client.assign(begins)
+            client.resume(begins)  # what was read to its end stands still
             records = list(_to_end(client, topic))
             found = Counter(record.partition() for record in records)
             # Markers of transactions, and what was aborted, take offsets too.
