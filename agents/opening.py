@@ -38,7 +38,7 @@ class TaskOpener:
         self._restoring: dict[TaskId, RestoreProgress] = {}
         self._ended: list[int] = []
         """Records that each restore has read that is over."""
-        self._sources = {s.name for s in factory.topology.topics if s.kind is TopicKind.SOURCE}
+        self._sources = factory.topology.topics_of(TopicKind.SOURCE)
 
     @property
     def restoring(self) -> dict[TaskId, RestoreProgress]:

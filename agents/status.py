@@ -12,7 +12,7 @@ from headrace.agents.topology import TaskId
 from headrace.sql.runtime.records import TopicPartition
 from headrace.sql.runtime.watermarks import END, START
 
-Ends = Callable[[TopicPartition], tuple[int | None, int | None]]
+PartitionEnds = Callable[[TopicPartition], tuple[int | None, int | None]]
 """High watermark and last stable offset of a partition, where they are known."""
 
 
@@ -141,7 +141,7 @@ def restore_status(restoring: Mapping[TaskId, RestoreProgress]) -> tuple[Restore
     )
 
 
-def task_status(opened: OpenTask, ends: Ends) -> TaskStatus:
+def task_status(opened: OpenTask, ends: PartitionEnds) -> TaskStatus:
     """What an open task is doing. On the main loop."""
     task = opened.task
     emitted = task.emitted
@@ -159,7 +159,7 @@ def task_status(opened: OpenTask, ends: Ends) -> TaskStatus:
     )
 
 
-def _input_status(opened: OpenTask, partition: TopicPartition, ends: Ends) -> InputStatus:
+def _input_status(opened: OpenTask, partition: TopicPartition, ends: PartitionEnds) -> InputStatus:
     position = opened.expected[partition]
     high, stable = ends(partition)
     end = high if stable is None else stable

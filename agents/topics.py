@@ -112,8 +112,3 @@ def reset(cluster: Cluster, topologies: Iterable[Topology]) -> None:
 def internal_topics(topologies: Iterable[Topology]) -> list[str]:
     """Names of the topics that are the app's own, each once."""
     return list(dict.fromkeys(spec.name for topology in topologies for spec in topology.topics if spec.internal))
-
-
-def dead_letter_topic(topology: Topology) -> str | None:
-    """Where records go that Kafka would refuse; None for an app without one."""
-    return next((spec.name for spec in topology.topics if spec.kind is TopicKind.DEAD_LETTER), None)

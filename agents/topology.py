@@ -82,10 +82,14 @@ class Topology:
     diverted: Mapping[str, str | None] = field(default_factory=dict)
     """Sinks that another version of the app writes still: the topic that takes the records instead; None: none does."""
 
+    def topics_of(self, kind: TopicKind) -> tuple[str, ...]:
+        """The names of the topics of one kind."""
+        return tuple(spec.name for spec in self.topics if spec.kind is kind)
+
     @property
     def source_partitions(self) -> Mapping[str, int]:
         """Partitions of each source, as far as they are read."""
-        counts = {spec.name: 0 for spec in self.topics if spec.kind is TopicKind.SOURCE}
+        counts = dict.fromkeys(self.topics_of(TopicKind.SOURCE), 0)
         for topic, number in (partition for task in self.tasks for partition in task.inputs):
             if topic in counts:
                 counts[topic] = max(counts[topic], number + 1)

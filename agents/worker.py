@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
@@ -29,10 +29,10 @@ from headrace.agents.delivery import Outlets, new_delivery
 from headrace.agents.directory import WorkerDirectory, claim
 from headrace.agents.ending import EXIT_DONE, verdict
 from headrace.agents.errors import BatchFailed, CommitFailed, Fenced, KafkaFailure, StateFailure, TaskStopped
+from headrace.agents.feed import Feed
 from headrace.agents.finite import Ends, all_ended
 from headrace.agents.following import Reached
 from headrace.agents.gate import Gate
-from headrace.agents.liveness import Liveness, Stand
 from headrace.agents.observer import Observer, Unobserved
 from headrace.agents.opening import TaskOpener
 from headrace.agents.ownership import Ownership
@@ -40,14 +40,13 @@ from headrace.agents.producer import INIT_S, UnsendableState
 from headrace.agents.reader import GroupReader
 from headrace.agents.records import FetchedBatch
 from headrace.agents.status import CommitStatus, WorkerStatus, latency_status, restore_status, task_status
-from headrace.agents.suspects import Suspects
 from headrace.agents.tables import held_tasks
 from headrace.agents.task_factory import TaskFactory
-from headrace.agents.topics import dead_letter_topic, ensure_topics
+from headrace.agents.topics import ensure_topics
 from headrace.agents.topology import TaskId, TopicKind, Topology
 from headrace.agents.transport import BatchApp
 from headrace.agents.watermarks import WatermarksReader
-from headrace.sql.runtime.records import Cut, Position, RecordBatch, TopicPartition
+from headrace.sql.runtime.records import Position, TopicPartition
 
 log = structlog.get_logger(__name__)
 
@@ -87,10 +86,6 @@ class NoService:
 class Counters:
     """What a worker has done so far. Written by the main loop only."""
 
-    batches: int = 0
-    offsets_read: int = 0
-    batches_dropped: int = 0
-    """Read too early or twice: of a task that is not open, or not where the task stands."""
     rebalances: int = 0
     fenced: int = 0
     """Commits that were refused because the group had gone on."""
@@ -107,7 +102,6 @@ class Worker:
         self.factory = factory
         self.topology: Topology = factory.topology
         self.counters = Counters()
-        self._sources = {spec.name for spec in self.topology.topics if spec.kind is TopicKind.SOURCE}
         self._began_at = time.time()
         self._settled = False
         """Between rebalances: batches come, commits go by the clock."""
@@ -135,8 +129,6 @@ class Worker:
         self._ends = Ends(config.ends)
         self.failure: str | None = None
         """Why the worker ends, where it fails."""
-        self._suspects = Suspects()
-        self._liveness = Liveness(config.stalled_s)
 
     # Life
 
@@ -158,15 +150,29 @@ class Worker:
         if self._stopping:
             return
         written = [spec.name for spec in self.topology.topics if spec.kind is not TopicKind.SOURCE]
-        outlets = Outlets({name: topics[name] for name in written}, dead_letter_topic(self.topology))
+        dead_letters = next(iter(self.topology.topics_of(TopicKind.DEAD_LETTER)), None)
+        outlets = Outlets({name: topics[name] for name in written}, dead_letters)
         self._delivery = new_delivery(self.config, outlets, self._name, self)
         # Before the group may count on this worker: what its predecessor left unfinished holds everybody up.
         await self._renew()
-        self._committer = Committer(self._delivery, self._note_committed, self.config.state_cache_bytes, self._observer)
-        exchanges = [spec.name for spec in self.topology.topics if spec.kind is TopicKind.REPARTITION]
+        exchanges = self.topology.topics_of(TopicKind.REPARTITION)
         self._purge = purge.PurgeSchedule(exchanges, time.monotonic(), purge.INTERVAL_S)
+        cache_bytes_max = self.config.state_cache_bytes
+        self._committer = Committer(self._delivery, self._purge.committed, cache_bytes_max, self._observer)
         opener = TaskOpener(self.config, self.factory, self._cluster, topics, self._directory.path)
         self._owned = Ownership(opener, self._cluster, self, self._background, self._begin_reading)
+        self._feed = Feed(
+            self.config,
+            self.topology.topics_of(TopicKind.SOURCE),
+            self._owned,
+            self._gate,
+            self._ends,
+            self._delivery,
+            self._clock,
+            self._cluster,
+            self._background,
+            self._observer,
+        )
         self._app = self._build_app()
         self._started = True
         self._background.spawn(self._app.start())
@@ -244,23 +250,14 @@ class Worker:
         """Go on reading where `pause` stopped it."""
         self._gate.paused = False
         if self._settled:
-            self._background.spawn(self._place(self._owned.tasks.values()))
+            self._background.spawn(self._feed.place_all())
         log.info("resumed")
 
     def follow(self, reached: Mapping[TopicPartition, Reached]) -> None:
         """Read sources as far as another version of the app has read them, and no further until told anew."""
         self._gate.follow(reached)
         if self._settled:
-            self._background.spawn(self._go_on_following())
-
-    async def _go_on_following(self) -> None:
-        lead = self._gate.lead
-        for opened in self._owned.tasks.values():
-            for partition in lead.idle(opened.expected):
-                opened.task.sleep(partition)
-                self._clock.wake()
-            opened.task.wake(lead.awake(opened.expected))
-        await self._gate.adjust({p: at for opened in self._owned.tasks.values() for p, at in opened.expected.items()})
+            self._background.spawn(self._feed.go_on_following())
 
     def crashed(self, error: BaseException) -> None:
         """Faust gave up, or the group refused us. May be called from any thread."""
@@ -306,6 +303,7 @@ class Worker:
         at = self._committer.committed_at if started else None
         owned = self._owned if started else None
         producer = self._delivery.producer if started else None
+        stalls = self._feed.stalls if started else {}
         return WorkerStatus(
             time.time(),
             self.config.app,
@@ -317,7 +315,7 @@ class Worker:
             self._began_at,
             owned is not None and self._settled and not owned.opening,
             self._gate.paused,
-            {f"{topic}-{number}": stall.reason for (topic, number), stall in self._liveness.stalls.items()},
+            {f"{topic}-{number}": stall.reason for (topic, number), stall in stalls.items()},
             CommitStatus(
                 self._committer.commits if started else 0,
                 counters.commits_failed,
@@ -339,12 +337,15 @@ class Worker:
         if self._started:
             tasks = self._owned.tasks.values()
             numbers |= {
+                "batches": self._feed.batches,
+                "offsets_read": self._feed.offsets_read,
+                "batches_dropped": self._feed.batches_dropped,
                 "tasks": len(tasks),
                 "tasks_opened": self._owned.opened,
                 "restoring": {str(id_): progress.left for id_, progress in self._owned.restoring.items()},
                 "commits": self._committer.commits,
                 "commit_s": round(self._committer.commit_s, 3),
-                "stalled": {f"{topic}-{number}": s.reason for (topic, number), s in self._liveness.stalls.items()},
+                "stalled": {f"{topic}-{number}": s.reason for (topic, number), s in self._feed.stalls.items()},
             }
             if (producer := self._delivery.producer) is not None:
                 numbers |= {"records_sent": producer.records_sent, "dead_lettered": producer.dead_lettered}
@@ -358,66 +359,31 @@ class Worker:
     async def _read(self, batches: AsyncIterable[FetchedBatch]) -> None:
         """The agent of one topic. Nothing may leave it: Faust would take a batch that failed for done."""
         async for batch in batches:
-            await self._background.guard(self._feed(batch))
+            await self._background.guard(self._take(batch))
             if self._stopping:
                 await asyncio.Event().wait()
             await asyncio.sleep(0)
 
-    async def _feed(self, batch: FetchedBatch) -> None:
+    async def _take(self, batch: FetchedBatch) -> None:
         await self._room()
         try:
             await self._delivery.admit()
-            opened = self._owned.reader_of(batch.topic, batch.partition)
-            if opened is None or opened.broken or self._stopping or not self._fits(opened, batch):
-                self.counters.batches_dropped += 1
-                return
-            partition = TopicPartition(batch.topic, batch.partition)
-            if partition in opened.ended:
-                return
-            if self._gate.lead.holds(partition, batch.fetch_offset):
-                await self._gate.hold({partition: batch.fetch_offset})
-                return
-            if (end := self._end_of(partition)) is not None:
-                batch = batch.ending_at(end)
-            for part in batch.parts():
-                with self._observer.processing(opened.task.spec.id.stage, part):
-                    for each in self._suspects.parts(part):
-                        self._process(opened, partition, each)
-                opened.took(partition, len(part), part.first_timestamp if partition.topic in self._sources else None)
-            self._delivery.take(opened.task)
-            self._end_inputs(opened)
-            await self._gate.hold({partition: batch.next_offset})
-            self._clock.wake()
+            if not self._stopping:
+                await self._feed.take(batch)
         except CommitFailed as error:
             await self._begin_anew(error)
 
-    def _end_of(self, partition: TopicPartition) -> int | None:
-        """The offset before which reading stops, for good in a finite run, for now where another version leads."""
-        return self._ends.of(partition) if self._ends.given else self._gate.lead.bound(partition)
-
-    def _process(self, opened: OpenTask, partition: TopicPartition, batch: RecordBatch) -> None:
-        try:
-            opened.task.process(batch)
-        except TaskStopped:
-            raise
-        except Exception as error:
-            opened.broken = True
-            raise self._suspects.blame(batch, error) from error
-        opened.expected[partition] = batch.next_offset
-        self.counters.batches += 1
-        self.counters.offsets_read += batch.next_offset - batch.fetch_offset
-
-    def _fits(self, opened: OpenTask, batch: FetchedBatch) -> bool:
-        """Whether the batch starts where the task stands. If it lies ahead, the reader is sent back."""
-        partition = TopicPartition(batch.topic, batch.partition)
-        expected = opened.expected[partition]
-        if batch.fetch_offset != expected and batch.next_offset > expected:
-            log.info("reader sent back", partition=str(partition), at=batch.fetch_offset, to=expected)
-            self._background.spawn(self._gate.place({partition: expected}))
-        return batch.fetch_offset == expected
+    async def _room(self) -> None:
+        """Wait for a commit while too much waits for one."""
+        while not self._stopping and self._feed.full:
+            self._clock.want()
+            await self._committed.wait()
 
     def out_of_range(self, partition: TopicPartition) -> None:
-        self._loop.call_soon_threadsafe(self._spawn_from, partition)
+        self._loop.call_soon_threadsafe(self._skip_deleted, partition)
+
+    def _skip_deleted(self, partition: TopicPartition) -> None:
+        self._background.spawn(self._feed.skip_deleted(partition))
 
     async def _tell_progress(self, watermarks: TopicPartition) -> None:
         """Tell the open tasks what all tasks tell of their source partitions."""
@@ -433,56 +399,16 @@ class Worker:
         finally:
             await reader.close()
 
-    def _spawn_from(self, partition: TopicPartition) -> None:
-        self._background.spawn(self._go_on_where_records_are(partition))
-
-    async def _go_on_where_records_are(self, partition: TopicPartition) -> None:
-        """The next records were deleted: read on from the first one left. The task decides whether it may."""
-        begins = await self._background.in_thread(self._cluster.begin_offsets, [partition])
-        ends = await self._background.in_thread(self._cluster.end_offsets, [partition])
-        opened = self._owned.reader_of(*partition)
-        if opened is None:
-            return
-        expected, begin = opened.expected[partition], begins[partition]
-        if begin <= expected <= ends[partition]:
-            await self._gate.place({partition: expected})  # a leader that was not up to date
-            return
-        if expected > begin:
-            raise KafkaFailure(
-                f"{partition.topic} partition {partition.partition} has nothing at offset {expected} any more",
-                "was the topic deleted and created again? `headrace reset` starts over",
-            )
-        log.error("records were deleted before they were read", partition=str(partition), at=expected, first_left=begin)
-        opened.expected[partition] = begin
-        await self._gate.place({partition: begin})
-        self._end_inputs(opened)
-
-    async def _room(self) -> None:
-        """Wait for a commit while too much waits for one."""
-        while not self._stopping and self._is_full():
-            self._clock.want()
-            await self._committed.wait()
-
-    def _is_full(self) -> bool:
-        pending = sum(opened.task.pending for opened in self._owned.tasks.values())
-        return pending > self.config.pending_max or self._delivery.full
-
-    def _end_inputs(self, opened: OpenTask) -> None:
-        """In a finite run: tell the task of source partitions that are read to their end."""
-        if reached := self._ends.reach(opened):
-            self._background.spawn(self._gate.close(reached))
-            self._delivery.take(opened.task)
-
     # Commits
 
     async def _commit_regularly(self) -> None:
         while not self._stopping:
             await self._clock.next()
             if self._settled:
-                batches = self.counters.batches
-                self._tick()
+                batches = self._feed.batches
+                self._feed.tick(time.monotonic(), self._reader.ends)
                 committed = await self._commit()
-                something_came = committed or batches != self.counters.batches
+                something_came = committed or batches != self._feed.batches
                 self._clock.rest(idle=not something_came and not self._awaits_anything())
                 self._purge_repartition_topics()
                 await self._look_for_partitions()
@@ -491,30 +417,6 @@ class Worker:
     def _awaits_anything(self) -> bool:
         """Whether time alone brings something to commit."""
         return self._ends.given or any(opened.task.pending for opened in self._owned.tasks.values())
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        stands = []
-        for opened in self._owned.tasks.values():
-            mine = [Stand(p, at, *self._reader.ends(p)) for p, at in opened.expected.items() if p not in opened.ended]
-            if self._gate.paused:
-                mine = []  # nobody looks where they end, nor expects them to move
-            at_end = [each.partition for each in mine if each.end == each.position]
-            opened.task.tick(now, [partition for partition in at_end if not self._gate.lead.leads(partition)])
-            stands += [each for each in mine if not self._gate.holds(each.partition)]
-        begun, over = self._liveness.observe(now, stands, waiting_for_commit=self._is_full())
-        for stall in begun:
-            stand = stall.stand
-            log.error(
-                "partition does not move",
-                partition=str(stand.partition),
-                position=stand.position,
-                lag=None if stand.end is None else stand.end - stand.position,
-                since_s=round(now - stall.since),
-                reason=stall.reason,
-            )
-        for stall in over:
-            log.info("partition moves again", partition=str(stall.stand.partition))
 
     async def _commit(self) -> bool:
         """Whether there was anything to commit."""
@@ -543,9 +445,6 @@ class Worker:
         """Tasks that stay find out at once that their partitions are idle still."""
         for opened in self._owned.tasks.values():
             opened.task.wake()
-
-    def _note_committed(self, cut: Cut) -> None:
-        self._purge.committed(cut)
 
     async def commit_positions(self, positions: Mapping[TopicPartition, Position]) -> None:
         asked_at = time.monotonic()
@@ -635,7 +534,7 @@ class Worker:
             assert membership is not None, "assigned without a membership"
             self._grow(self._app.assignor.topology)
             await self._owned.take_over(self.topology.tasks, membership)
-            await self._place(self._owned.tasks.values())
+            await self._feed.place_all()
             if rebalance == self._rebalance and not self._settled:
                 self._settled = True
                 await self._app.resume()
@@ -672,12 +571,7 @@ class Worker:
     async def _begin_reading(self, opened: OpenTask) -> None:
         if self._progress:
             opened.task.hear(self._progress)
-        self._end_inputs(opened)
-        await self._place([opened])
-
-    async def _place(self, tasks: Iterable[OpenTask]) -> None:
-        live = {p: at for opened in tasks for p, at in opened.expected.items() if p not in opened.ended}
-        await self._gate.place(live)
+        await self._feed.begin(opened)
 
 
 def _delete_records(cluster: Cluster, before: Mapping[TopicPartition, int]) -> None:

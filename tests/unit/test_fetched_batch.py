@@ -5,26 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from tests.unit.batches import stored
 
 from headrace.agents.records import PART_RECORDS, FetchedBatch, ParsedBatch
-
-
-def stored(*batches: tuple[int, int]) -> MemoryRecords:
-    """Bytes of record batches, each given as base offset and number of records, lz4-compressed."""
-    return MemoryRecords(b"".join(_stored_batch(base, count) for base, count in batches))
-
-
-def _stored_batch(base_offset: int, count: int) -> bytes:
-    builder = DefaultRecordBatchBuilder(2, 3, False, -1, -1, -1, 1 << 20)
-    for index in range(count):
-        offset = base_offset + index
-        headers = [("h", b"%d" % offset)]
-        builder.append(index, 1_000 + offset, b"k%d" % offset, b"v%d" % offset, headers)
-    data = bytearray(builder.build())
-    data[0:8] = base_offset.to_bytes(8, "big")
-    return bytes(data)
 
 
 def whole(found: FetchedBatch) -> ParsedBatch:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+
+from tests.unit.readers import Reader
 
 from headrace.agents.following import Reached
 from headrace.agents.gate import Gate
@@ -11,21 +12,6 @@ from headrace.sql.runtime.records import TopicPartition
 
 FIRST, SECOND = TopicPartition("source", 0), TopicPartition("source", 1)
 INTERNAL = TopicPartition("repartition", 0)
-
-
-class Reader:
-    """Remembers where each partition is read; None where it is withheld."""
-
-    def __init__(self) -> None:
-        self.at: dict[TopicPartition, int | None] = {}
-        self.placed = 0
-
-    async def place(self, offsets: Mapping[TopicPartition, int]) -> None:
-        self.at.update(offsets)
-        self.placed += 1
-
-    async def withhold(self, partitions: Iterable[TopicPartition]) -> None:
-        self.at.update(dict.fromkeys(partitions))
 
 
 def new_gate() -> tuple[Gate, Reader]:
