@@ -34,6 +34,8 @@ class InputStatus:
     """Silent for so long that it holds no window open."""
     consumed: int
     """Records read since the task was opened."""
+    lost: int
+    """Records that were deleted before they were read, since then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def _input_status(opened: OpenTask, partition: TopicPartition, ends: PartitionEn
         None if progress is None else _known(progress.watermark),
         progress is not None and progress.idle,
         opened.consumed[partition],
+        opened.task.lost[partition],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
@@ -31,12 +32,6 @@ from headrace.sql.runtime.watermarks import END, START
 WALL_TIME_STEP_MS = 1_000
 """How often windows over processing time are looked at while nothing comes."""
 CHANCE = Chance(random.random, lambda: str(uuid4()))
-
-
-class LostRecords(msgspec.Struct):
-    """How many records were gone before they could be read."""
-
-    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,8 @@ class Task:
         source_partitions: int,
     ) -> None:
         self.spec = spec
-        self.lost = LostRecords()
+        self.lost = Counter[TopicPartition]()
+        """By input, records that were deleted before they were read."""
         self._stage = stage
         self._settings = settings
         self._decoder = stage.decoder()
@@ -260,7 +256,7 @@ class Task:
                 f"{where}: records {expected} to {fetched - 1} were deleted before they were read "
                 "(on_lost_records = 'continue' goes on without them)"
             )
-        self.lost.count += fetched - expected
+        self.lost[partition] += fetched - expected
 
     def _check_not_ended(self, partition: TopicPartition) -> None:
         if self._execution.watermarks.of(partition.partition) == END:

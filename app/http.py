@@ -18,6 +18,7 @@ from headrace.agents.background import Background
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.observer import Observer, Unobserved
 from headrace.app import page
+from headrace.app.problems import problem
 
 if TYPE_CHECKING:
     from headrace.agents.status import WorkerStatus
@@ -27,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 PUBLISH_S = 1.0
 """How often what exporters read is renewed."""
-PROBLEM = "application/problem+json"
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'",
@@ -61,8 +61,8 @@ def application(source: Source, telemetry: Telemetry | None) -> web.Application:
             return _json({"status": "ok"})
         restoring = [f"{each.stage}-{each.partition}" for each in status.restoring]
         if restoring:
-            return _problem(503, f"the state of {', '.join(restoring)} is being restored")
-        return _problem(503, "the group has not assigned its partitions yet, or their tasks are being opened")
+            return problem(503, f"the state of {', '.join(restoring)} is being restored")
+        return problem(503, "the group has not assigned its partitions yet, or their tasks are being opened")
 
     @routes.get("/status")
     async def status(_request: web.Request) -> web.Response:
@@ -71,7 +71,7 @@ def application(source: Source, telemetry: Telemetry | None) -> web.Application:
     @routes.get("/metrics")
     async def metrics(_request: web.Request) -> web.Response:
         if telemetry is None:
-            return _problem(404, "no metrics are kept")
+            return problem(404, "no metrics are kept")
         telemetry.publish(source.status())
         body, media_type = telemetry.exposition()
         return web.Response(body=body, headers={"Content-Type": media_type})
@@ -86,7 +86,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
     except web.HTTPException as error:
-        response = _problem(error.status, f"{request.method} {request.path}: {error.reason}")
+        response = problem(error.status, f"{request.method} {request.path}: {error.reason}")
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
     response.headers.update(HEADERS)
@@ -95,12 +95,6 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _json(document: Mapping[str, Any]) -> web.Response:
     return web.Response(body=orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS), content_type="application/json")
-
-
-def _problem(status: int, detail: str) -> web.Response:
-    title = web.Response(status=status).reason
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return web.Response(status=status, body=orjson.dumps(document), content_type=PROBLEM)
 
 
 class IfTaken(Enum):

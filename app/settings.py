@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     """Address of the HTTP endpoints, the workers' or a job server's."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8088
-    """Port of a job server, or of the first worker's HTTP endpoints, the next worker has the next one; 0: no endpoints."""
+    """Port of the HTTP endpoints: a job server's, or the first worker's, the next has the next one; 0: no endpoints."""
     http_token: SecretStr | None = None
     """Bearer token of a job server, 16 characters or more; without it, it serves this machine only. Not for `run`."""
     http_tls_certificate: Path | None = None

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from headrace.app.http import PROBLEM
+from headrace.app.problems import PROBLEM, problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 M = TypeVar("M", bound=BaseModel)
@@ -51,15 +51,7 @@ class HttpProblem(Exception):  # noqa: N818 (what RFC 9457 calls it)
         self.members = members
 
     def response(self) -> web.Response:
-        title = web.Response(status=self.status).reason
-        document = {
-            "type": "about:blank",
-            "title": title,
-            "status": self.status,
-            "detail": self.detail,
-            **{name: value for name, value in self.members.items() if value is not None},
-        }
-        return web.Response(status=self.status, body=orjson.dumps(document), content_type=PROBLEM)
+        return problem(self.status, self.detail, **self.members)
 
 
 class ProblemDocument(BaseModel):

@@ -119,8 +119,8 @@ def _hostname(host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own, for itself only."""
-    if host in ("localhost", ""):
-        return host == "localhost"
+    if host == "localhost":
+        return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

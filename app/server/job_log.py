@@ -44,7 +44,6 @@ class JobLog:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="jobs-read")
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="jobs-write")
         self._producer = clients.producer(settings, PRODUCER)
-        self._is_closed = False
 
     def prepare(self) -> None:
         """Create the topics where they are missing. Blocks. OutsideError where Kafka or the topic is not as needed."""
@@ -65,7 +64,7 @@ class JobLog:
         client = clients.consumer(self._settings, PROPERTIES)
         client.assign([TopicPartition(self._settings.jobs_topic, 0, OFFSET_BEGINNING)])
         try:
-            while not self._is_closed:
+            while True:
                 messages = await loop.run_in_executor(self._reading, clients.arrived, client, RECORDS_MAX, WAIT_S)
                 entries = [_entry(message) for message in messages if _is_record(message)]
                 if entries:
@@ -108,7 +107,6 @@ class JobLog:
         return offset
 
     def close(self) -> None:
-        self._is_closed = True
         self._writing.shutdown(wait=False)
         self._reading.shutdown(wait=False)
 

@@ -374,6 +374,14 @@ DELIVERY = Board(
                     "Time that a stage takes for the records of a batch.",
                     quantiles("headrace_batch_duration_seconds", "job"),
                 ),
+                Panel(
+                    "Lost records",
+                    "short",
+                    "Records that Kafka deleted before they were read, in the last 5 minutes. A worker goes on without "
+                    "them where on_lost_records is 'continue'.",
+                    ((f"sum by (topic) (increase(headrace_records_lost_total{chosen()}[5m]))", "{{topic}}"),),
+                    warn=1,
+                ),
             ),
         ),
     ),

@@ -30,8 +30,9 @@ from headrace.agents.status import (
 )
 from headrace.app import otel
 from headrace.app.errors import UsageError
-from headrace.app.http import PROBLEM, IfTaken, Source, WorkerService, application
+from headrace.app.http import IfTaken, Source, WorkerService, application
 from headrace.app.instruments import INSTRUMENTS
+from headrace.app.problems import PROBLEM
 from headrace.app.telemetry import Telemetry, resource
 
 TASK = TaskStatus(
@@ -40,7 +41,7 @@ TASK = TaskStatus(
     1_000,
     7,
     4_096,
-    (InputStatus("trades", 3, 90, 100, 10, 1_500, False, 90),),
+    (InputStatus("trades", 3, 90, 100, 10, 1_500, False, 90, 2),),
     (QueryStatus("totals", 40, 2, 1, 0),),
 )
 STATUS = WorkerStatus(

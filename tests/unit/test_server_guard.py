@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from headrace.app.errors import UsageError
-from headrace.app.http import PROBLEM
+from headrace.app.problems import PROBLEM
 from headrace.app.running import run_app
 from headrace.app.server import endpoints
 from headrace.app.server.api import problem_of
