@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from headrace.sql import expressions as e
 from headrace.sql import options as o
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
-from headrace.sql import types as t
 from headrace.sql.bind_sinks import bind_sink, check_emission, check_topic, has_keys
 from headrace.sql.bind_sources import bind_source
 from headrace.sql.errors import Problem, SqlError, sql_error
@@ -256,14 +256,15 @@ class Binder:
         self._queries.append(_query(unique, node, sink, settings))
 
 
-def _as_target(target: Relation, statement: s.InsertInto) -> tuple[list[tuple[str, t.Type, bool]], o.Options]:
-    """The columns that INSERT INTO … SELECT writes, each with its type and whether it is NOT NULL; and the options."""
+def _as_target(target: Relation, statement: s.InsertInto) -> tuple[list[e.Column], o.Options]:
+    """The columns that INSERT INTO … SELECT writes, and the options."""
     declared = target.declared
     if declared is None:
         if statement.columns is not None:
             raise sql_error("a column list needs a declared target", statement.columns[0].span)
         columns = target.node.columns if target.node is not None else ()
-        return [(column.name, column.type, False) for column in columns], o.Options((), o.SINK_OPTIONS, "option")
+        wanted = [e.Column(column.name, column.type, nullable=True) for column in columns]
+        return wanted, o.Options((), o.SINK_OPTIONS, "option")
     beside = next((column for column in declared.columns if column.part is not None), None)
     if beside is not None:
         raise sql_error(
@@ -272,7 +273,7 @@ def _as_target(target: Relation, statement: s.InsertInto) -> tuple[list[tuple[st
         )
     if any(column.processing_time for column in declared.columns):
         raise sql_error(f"`{target.name}` has a PROCTIME() column, which cannot be written", statement.target.span)
-    wanted = [(column.name.text, column.type, column.not_null) for column in declared.columns]
+    wanted = [e.Column(column.name.text, column.type, not column.not_null) for column in declared.columns]
     return wanted, o.Options(declared.options, o.SOURCE_OPTIONS + o.SINK_OPTIONS, "option")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headrace.sql import expressions as e
@@ -15,8 +15,12 @@ from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
 from headrace.sql.operations import cast, coerce
 from headrace.sql.scopes import Scope
 
-RECORD_TIME = e.Column("ROWTIME", t.TIMESTAMP, False)
-"""Stands for the time of the record among the columns that are written."""
+
+class RecordTime(e.Column):
+    """What stands for the time of the record among the columns that are written; equal to no column."""
+
+
+RECORD_TIME = RecordTime("ROWTIME", t.TIMESTAMP, False)
 _TIME_NAMES = ("rowtime", "_timestamp")
 _KAFKAS_OWN = ("rowpartition", "rowoffset", "_partition", "_offset", "_topic", "_headers", "_key")
 
@@ -43,20 +47,29 @@ def written_columns(
     names: tuple[s.Identifier, ...] | None, columns: Sequence[e.Column], target: s.Identifier
 ) -> tuple[e.Column, ...]:
     """The columns that the values of a row are for; all of them where none are named."""
-    if names is None:
-        return tuple(columns)
+    return tuple(columns) if names is None else _named(names, columns, target, _record_time)
+
+
+def _named(
+    names: tuple[s.Identifier, ...],
+    columns: Sequence[e.Column],
+    target: s.Identifier,
+    otherwise: Callable[[s.Identifier], e.Column | None],
+) -> tuple[e.Column, ...]:
+    """The columns of these names, each once; `otherwise` may know what is none of the target's columns."""
     found: list[e.Column] = []
     for name in names:
-        column = next((column for column in columns if name.matches(column.name)), None)
+        column = next((column for column in columns if name.matches(column.name)), None) or otherwise(name)
         if column is None:
-            column = _pseudo_column(name, columns, target)
+            hint = did_you_mean(name.text, (column.name for column in columns))
+            raise sql_error(f"column `{name.text}` does not exist in `{target.text}`", name.span, hint)
         if column in found:
             raise sql_error(f"column `{name.text}` is named twice", name.span)
         found.append(column)
     return tuple(found)
 
 
-def _pseudo_column(name: s.Identifier, columns: Sequence[e.Column], target: s.Identifier) -> e.Column:
+def _record_time(name: s.Identifier) -> e.Column | None:
     if name.text.lower() in _TIME_NAMES:
         return RECORD_TIME
     if name.text.lower() in _KAFKAS_OWN:
@@ -65,8 +78,7 @@ def _pseudo_column(name: s.Identifier, columns: Sequence[e.Column], target: s.Id
             name.span,
             "ROWTIME is the one that can: the time of the record",
         )
-    hint = did_you_mean(name.text, (column.name for column in columns))
-    raise sql_error(f"column `{name.text}` does not exist in `{target.text}`", name.span, hint)
+    return None
 
 
 def constants(row: s.ValuesRow, fields: Sequence[e.Column]) -> list[Any]:
@@ -99,33 +111,22 @@ def _evaluated(expression: e.Expr, span: Span) -> Any:
         raise sql_error(str(error), span) from None
 
 
-def as_declared(node: p.Node, wanted: list[tuple[str, t.Type, bool]], statement: s.InsertInto) -> p.Node:
+def as_declared(node: p.Node, wanted: Sequence[e.Column], statement: s.InsertInto) -> p.Node:
     """The rows of INSERT INTO … SELECT as the target declares them: by position, converted, the rest NULL."""
-    given = node.columns
-    names = statement.columns
-    if names is None:
-        targets = [name for name, _, _ in wanted]
+    given, target, span = node.columns, statement.target, statement.query.span
+    if statement.columns is None:
+        targets = tuple(wanted)
         if len(given) != len(targets):
-            raise sql_error(
-                f"`{statement.target.text}` has {len(targets)} columns, the query {len(given)}", statement.query.span
-            )
+            raise sql_error(f"`{target.text}` has {len(targets)} columns, the query {len(given)}", span)
     else:
-        targets = []
-        for identifier in names:
-            found = next((name for name, _, _ in wanted if identifier.matches(name)), None)
-            if found is None:
-                hint = did_you_mean(identifier.text, (name for name, _, _ in wanted))
-                raise sql_error(f"column `{identifier.text}` does not exist", identifier.span, hint)
-            if found in targets:
-                raise sql_error(f"column `{identifier.text}` is named twice", identifier.span)
-            targets.append(found)
+        targets = _named(statement.columns, wanted, target, lambda _: None)
         if len(given) != len(targets):
-            raise sql_error(f"{len(targets)} columns are named, the query has {len(given)}", statement.query.span)
+            raise sql_error(f"{len(targets)} columns are named, the query has {len(given)}", span)
     values = dict(zip(targets, given, strict=True))
     items: list[tuple[str, e.Expr]] = []
-    for name, type_, not_null in wanted:
-        column: e.Expr = values.get(name, e.Literal(None, type_))
-        if not_null and column.nullable:
-            raise sql_error(f"column `{name}` is NOT NULL, the query may give NULL", statement.query.span)
-        items.append((name, cast(column, type_, statement.query.span)))
+    for column in wanted:
+        value: e.Expr = values.get(column, e.Literal(None, column.type))
+        if not column.nullable and value.nullable:
+            raise sql_error(f"column `{column.name}` is NOT NULL, the query may give NULL", span)
+        items.append((column.name, cast(value, column.type, span)))
     return p.Project(node, tuple(items))

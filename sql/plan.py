@@ -101,7 +101,8 @@ class Source:
                 RecordPart(Part.TIME if by_kafka and pseudo.name == TIMESTAMP_COLUMN else pseudo.part),
             )
             for pseudo in PSEUDO_COLUMNS
-            if pseudo.name.lower() not in declared and not (self.event_time.processing and pseudo.part is Part.TIME)
+            if not declared & {pseudo.name, pseudo.name.lower()}
+            and not (self.event_time.processing and pseudo.part is Part.TIME)
         )
 
 

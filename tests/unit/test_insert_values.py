@@ -41,6 +41,15 @@ def test_columns_that_are_not_named_are_null() -> None:
     assert values(app.local()) == ['{"symbol":null,"price":null,"at":null,"day":null,"n":1}']
 
 
+def test_declared_column_named_as_the_time_of_records_is_a_column() -> None:
+    app = App(
+        'CREATE STREAM t ("ROWTIME" TIMESTAMP NOT NULL, n INT);\n'
+        'INSERT INTO t ("ROWTIME", n) VALUES (5000, 1);\n'
+        'SELECT "ROWTIME", _timestamp AS at FROM t;\n'
+    )
+    assert values(app.local()) == ['{"ROWTIME":5000,"at":0}']
+
+
 def test_key_columns_make_the_record_key_and_rowtime_its_timestamp() -> None:
     app = App(
         ROWS
