@@ -73,9 +73,7 @@ class Overs(Protocol):
 
 
 WINDOW_CALLS = {
-    f"{kind}_{end}": index
-    for kind in ("TUMBLE", "HOP", "SESSION", "CUMULATE")
-    for index, end in enumerate(("START", "END", "ROWTIME"))
+    f"{kind}_{end}": index for kind in s.WINDOW_FUNCTIONS for index, end in enumerate(("START", "END", "ROWTIME"))
 }
 """Functions of the query's window, and which of its three times each is."""
 

@@ -10,12 +10,6 @@ from headrace.sql.runtime.times import zone as find_zone
 MOST_WINDOWS = 1_000
 """In so many windows may one record be."""
 _DAY_MS = 86_400_000
-_KINDS = {
-    "TUMBLE": s.WindowKind.TUMBLING,
-    "HOP": s.WindowKind.HOPPING,
-    "CUMULATE": s.WindowKind.CUMULATING,
-    "SESSION": s.WindowKind.SESSION,
-}
 _OF_ANY = "window_start, window_end and window_time are of whatever window it is"
 
 
@@ -70,7 +64,7 @@ def _daily(clause: s.WindowClause, zone: s.StringLiteral) -> w.Daily:
 def check_window_call(call: s.FunctionCall, clause: s.WindowClause) -> None:
     """SqlError where a call such as `TUMBLE_START(time, size)` speaks of another window than the query has."""
     kind = call.name.partition("_")[0]
-    if _KINDS[kind] is not clause.kind:
+    if s.WINDOW_FUNCTIONS[kind] is not clause.kind:
         raise sql_error(f"{call.name} is of a {kind} window, the query's is {clause.kind.lower()}", call.span, _OF_ANY)
     durations = [part for part in call.arguments if isinstance(part, s.IntervalLiteral)]
     if not call.arguments:

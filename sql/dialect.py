@@ -99,7 +99,7 @@ class HeadraceParser(Parser):
             name: Parser.FUNCTION_PARSERS[name]
             for name in ("CAST", "TRY_CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM")
         },
-        **dict.fromkeys(window_clauses.FUNCTIONS, window_clauses.parse_call),
+        **dict.fromkeys(syntax.WINDOW_FUNCTIONS, window_clauses.parse_call),
         "EXTRACT": lambda self: self._parse_extract_field(),
         **dict.fromkeys(("FLOOR", "CEIL", "CEILING"), lambda self: self._parse_ceil_or_floor()),
     }
@@ -271,7 +271,7 @@ class HeadraceParser(Parser):
             self._expect(TokenType.L_PAREN, "`(`")
             parsed = window_clauses.parse_function(self, first)
             self._expect(TokenType.R_PAREN, "`)`")
-        elif first and first.text.upper() in window_clauses.FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
+        elif first and first.text.upper() in syntax.WINDOW_FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
             parsed = window_clauses.parse_function(self, first)
         elif self._match(TokenType.L_PAREN):
             parsed = exp.Table(this=holder((self._parse_query(), None)))

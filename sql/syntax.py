@@ -263,6 +263,15 @@ class WindowKind(StrEnum):
     SESSION = "SESSION"
 
 
+WINDOW_FUNCTIONS = {
+    "TUMBLE": WindowKind.TUMBLING,
+    "HOP": WindowKind.HOPPING,
+    "CUMULATE": WindowKind.CUMULATING,
+    "SESSION": WindowKind.SESSION,
+}
+"""The kinds by the functions that make them in GROUP BY and FROM."""
+
+
 @dataclass(frozen=True, slots=True)
 class WindowClause:
     """A window as written, in whichever dialect."""

@@ -31,7 +31,6 @@ _WINDOWS = {
     "SESSION": (_SESSION, ("GAP",)),
 }
 """Windows by their names in the dialects, and what their durations mean where they are not named."""
-FUNCTIONS = ("TUMBLE", "HOP", "CUMULATE", "SESSION")
 _EXAMPLES = {
     _TUMBLING: "for example TUMBLING (SIZE 1 MINUTE)",
     _HOPPING: "for example HOPPING (SIZE 1 MINUTE, ADVANCE BY 10 SECONDS)",
@@ -116,11 +115,11 @@ def parse_function(parser: HeadraceParser, first: Token) -> exp.Table:
     """`TUMBLE(TABLE t, DESCRIPTOR(time), size)` in FROM."""
     name = parser._curr
     word = name.text.upper() if name else ""
-    if word not in FUNCTIONS:
+    if word not in syntax.WINDOW_FUNCTIONS:
         raise sql_error(
             f"{word or 'this'} is not supported in FROM yet",
             token_span(name or first),
-            f"{', '.join(FUNCTIONS)} are",
+            f"{', '.join(syntax.WINDOW_FUNCTIONS)} are",
         )
     parser._advance()
     parser._expect(TokenType.L_PAREN, "`(`")
