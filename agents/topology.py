@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from headrace.sql.physical import ExchangeInput, Mode, PhysicalPlan, SourceInput, Stage
 from headrace.sql.runtime.records import TopicPartition
-from headrace.sql.syntax import RelationKind
+from headrace.sql.vocabulary import RelationKind
 
 NOT_DIVERTED: Mapping[str, str | None] = MappingProxyType({})
 

@@ -21,7 +21,7 @@ from headrace.app.supervisor import Ending, Supervisor, WorkerProcess
 from headrace.sql.binder import RESULT
 from headrace.sql.plan import Aggregate, Node, walk
 from headrace.sql.runtime.records import TopicPartition
-from headrace.sql.syntax import Emit
+from headrace.sql.vocabulary import Emit
 
 WORKER_COMMAND = (sys.executable, "-m", "headrace.app.worker")
 

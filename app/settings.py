@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from headrace.agents.config import Guarantee
 from headrace.sql.physical import Mode
-from headrace.sql.plan import Changes, Late, OnError
-from headrace.sql.syntax import Emit
+from headrace.sql.plan import Changes
+from headrace.sql.vocabulary import Emit, Late, OnError
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

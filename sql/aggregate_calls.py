@@ -20,6 +20,7 @@ from headrace.sql.functions.accumulators import (
 from headrace.sql.functions.catalog import Functions
 from headrace.sql.functions.totals import COUNT_FUNCTION, ROWS
 from headrace.sql.operations import coerce, fit_one
+from headrace.sql.vocabulary import Direction
 
 
 class Binder(Protocol):
@@ -64,7 +65,7 @@ def bind_aggregate(node: s.FunctionCall, binder: Binder, functions: Functions) -
         if operand.type.kind is t.Kind.NULL:
             raise sql_error(f"{name} of NULL has no type", argument.span, "CAST the NULL to one")
     keys = tuple(_key(item, binder) for item in node.order_by) if function.order_by is OrderBy.ELEMENTS else ()
-    directions = tuple(s.Direction(item.descending, item.nulls_first) for item in node.order_by)
+    directions = tuple(Direction(item.descending, item.nulls_first) for item in node.order_by)
     signatures = function.distinct if distinct else function.signatures
     for signature in signatures:
         fitted = _fit(signature, operands, node)

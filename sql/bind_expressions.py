@@ -28,6 +28,7 @@ from headrace.sql.operations import (
 )
 from headrace.sql.record_parts import HEADERS_COLUMN
 from headrace.sql.scopes import WINDOW_NAMES, Scope, names_window
+from headrace.sql.vocabulary import Match
 
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -275,9 +276,9 @@ class ExpressionBinder:
             return e.Literal(None, t.BOOLEAN)
         signature = patterns.match_signature(node.match, escape)
         check_prepared(signature, (operand, pattern), (node.operand, node.pattern))
-        if node.match in (s.Match.LIKE, s.Match.ILIKE) and isinstance(pattern, e.Literal):
+        if node.match in (Match.LIKE, Match.ILIKE) and isinstance(pattern, e.Literal):
             assert isinstance(pattern.value, str)
-            return e.Like(operand, pattern.value, escape, node.match is s.Match.LIKE)
+            return e.Like(operand, pattern.value, escape, node.match is Match.LIKE)
         name = node.match if escape is None else f"{node.match} ESCAPE '{escape}'"
         return e.Call(name, signature, (operand, pattern), t.BOOLEAN)
 

@@ -13,6 +13,7 @@ from headrace.sql.errors import Span, sql_error
 from headrace.sql.functions.catalog import Functions
 from headrace.sql.inspection import groups_inside
 from headrace.sql.relations import Relation
+from headrace.sql.vocabulary import Emit, RelationKind
 
 
 def has_keys(node: p.Node) -> bool:
@@ -42,12 +43,12 @@ def check_emission(options: o.Options, query: s.SelectQuery, node: p.Node, funct
         raise sql_error("`ttl` does not go with a window: its state is freed when it closes", span)
     if aggregate.every_ms is not None:
         raise sql_error("`ttl` does not go with EMIT EVERY yet", span)
-    if aggregate.emit is s.Emit.FINAL:
+    if aggregate.emit is Emit.FINAL:
         raise sql_error("`ttl` does not go with EMIT FINAL: what ends before the run does would never be seen", span)
 
 
 def bind_sink(
-    name: str, topic: str, kind: s.RelationKind, node: p.Node, options: o.Options, query: s.SelectQuery
+    name: str, topic: str, kind: RelationKind, node: p.Node, options: o.Options, query: s.SelectQuery
 ) -> p.Sink:
     """The sink of a query's rows; `topic` is its topic where WITH names none."""
     text = time_format(options)

@@ -18,6 +18,7 @@ from headrace.sql.inspection import over_span
 from headrace.sql.listings import described, listed
 from headrace.sql.refusals import check_limited
 from headrace.sql.relations import Relation, Relations, Rows, name_key, renamed
+from headrace.sql.vocabulary import Late, OnError, RelationKind
 
 RESULT = "result"
 """The name of the sink of a bare SELECT: the terminal."""
@@ -181,7 +182,7 @@ class Binder:
         node = rows.node
         check_emission(options, statement.query, node, self._functions)
         name = statement.name.text
-        kind = statement.kind if has_keys(node) else s.RelationKind.STREAM  # a table without a key, as in Flink
+        kind = statement.kind if has_keys(node) else RelationKind.STREAM  # a table without a key, as in Flink
         sink = bind_sink(name, name.lower(), kind, node, options, statement.query)
         check_topic(sink, self._relations, statement.name.span)
         self._add_query(name, node, sink, settings)
@@ -192,7 +193,7 @@ class Binder:
         rows = renamed(self._relations.bind(statement.query, self._settings), statement.columns)
         name = statement.name.text
         self._views.append((name, rows.node))
-        self._relations[key] = Relation(name, s.RelationKind.STREAM, None, rows.node, None, rows.quoted, None)
+        self._relations[key] = Relation(name, RelationKind.STREAM, None, rows.node, None, rows.quoted, None)
 
     def _insert_into(self, statement: s.InsertInto) -> None:
         target = self._relations.find_writable(statement.target)
@@ -200,7 +201,7 @@ class Binder:
             raise sql_error(
                 f"`{target.name}` is read by a query above", statement.target.span, "write it before it is read"
             )
-        if target.kind is s.RelationKind.TABLE and target.sink is not None:
+        if target.kind is RelationKind.TABLE and target.sink is not None:
             raise sql_error(f"table `{target.name}` has a writer already", statement.target.span)
         wanted, options = _as_target(target, statement)
         settings = self._with(options)
@@ -210,9 +211,9 @@ class Binder:
             raise sql_error("a query cannot write what it reads", statement.span)
         node = as_declared(node, wanted, statement)
         kind, declared = target.kind, target.declared
-        if declared is not None and kind is s.RelationKind.TABLE and not declared.primary_key:
-            kind = s.RelationKind.STREAM
-        if kind is s.RelationKind.TABLE and not has_keys(node):
+        if declared is not None and kind is RelationKind.TABLE and not declared.primary_key:
+            kind = RelationKind.STREAM
+        if kind is RelationKind.TABLE and not has_keys(node):
             raise sql_error(f"table `{target.name}` has a primary key, but the query does not group", statement.span)
         sink = target.sink or bind_sink(target.name, target.name.lower(), kind, node, options, statement.query)
         if target.sink is None:
@@ -278,12 +279,12 @@ def _as_target(target: Relation, statement: s.InsertInto) -> tuple[list[e.Column
 
 
 def _query(name: str, node: p.Node, sink: p.Sink, settings: Mapping[str, str]) -> p.Query:
-    on_error = p.OnError(settings.get("on_error", p.OnError.DEAD_LETTER))
-    return p.Query(name, node, sink, on_error, p.Late(settings.get("late", p.Late.DEAD_LETTER)))
+    on_error = OnError(settings.get("on_error", OnError.DEAD_LETTER))
+    return p.Query(name, node, sink, on_error, Late(settings.get("late", Late.DEAD_LETTER)))
 
 
 def _terminal(node: p.Node, query: s.SelectQuery) -> p.Sink:
-    return bind_sink(RESULT, RESULT, s.RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"), query)
+    return bind_sink(RESULT, RESULT, RelationKind.STREAM, node, o.Options((), o.SINK_OPTIONS, "option"), query)
 
 
 def bind(

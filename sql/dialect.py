@@ -33,15 +33,16 @@ from headrace.sql.tree.nodes import (
     token_span,
 )
 from headrace.sql.tree.queries import convert_select
+from headrace.sql.vocabulary import Emit
 
 _EMIT = TokenType.CLUSTER_BY  # a token type this dialect has no other use for, spent on EMIT
 _PLAIN_WORDS = ("SESSION", "CLUSTER BY")  # keywords of sqlglot's that are none here
 _MOMENTS = ("CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "LOCALTIME")
 """Functions that are called without parentheses."""
 _EMIT_WORDS = {
-    "EMIT CHANGES": syntax.Emit.CHANGES,
-    "EMIT FINAL": syntax.Emit.FINAL,
-    "EMIT ON WINDOW CLOSE": syntax.Emit.FINAL,
+    "EMIT CHANGES": Emit.CHANGES,
+    "EMIT FINAL": Emit.FINAL,
+    "EMIT ON WINDOW CLOSE": Emit.FINAL,
 }
 
 _CLAUSES = ("FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "EMIT", "PARTITION", "ORDER", "LIMIT", "UNION", "SELECT")
@@ -249,7 +250,7 @@ class HeadraceParser(Parser):
                 token_span(self._curr or token),
                 f"did you mean `{near}`?" if near else None,
             )
-        emit = _EMIT_WORDS.get(words, syntax.Emit.CHANGES)
+        emit = _EMIT_WORDS.get(words, Emit.CHANGES)
         return holder(syntax.EmitClause(emit, every_ms, self._span_from(token)))
 
     def _parse_rekeying(self) -> exp.Expr:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from headrace.sql import plan as p
 from headrace.sql.expressions import Arithmetic, Column, Expr, Literal
 from headrace.sql.record_parts import Part
-from headrace.sql.syntax import Emit
 from headrace.sql.types import Kind, Type
+from headrace.sql.vocabulary import Emit
 from headrace.sql.windows import Daily, Hopping, Tumbling, Window
 
 _ORDERED = (Kind.TIMESTAMP, Kind.TIMESTAMP_LTZ, Kind.BIGINT)

@@ -8,8 +8,8 @@ from enum import StrEnum
 from headrace.sql import expressions as e
 from headrace.sql import physical as ph
 from headrace.sql import plan as p
-from headrace.sql.syntax import Direction
 from headrace.sql.types import Kind
+from headrace.sql.vocabulary import Direction
 
 
 class ExplainStage(StrEnum):

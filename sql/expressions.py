@@ -11,8 +11,8 @@ from dataclasses import field as declared
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from headrace.sql.syntax import Direction, FrameUnit
 from headrace.sql.types import BOOLEAN, Type
+from headrace.sql.vocabulary import Direction, FrameUnit
 
 if TYPE_CHECKING:
     from headrace.sql.functions.accumulators import AggregateFunction, Aggregation, Constant

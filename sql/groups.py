@@ -19,6 +19,7 @@ from headrace.sql.options import duration_ms
 from headrace.sql.refusals import refuse_rows_behind_time, refuse_times_by_arrival
 from headrace.sql.scopes import Scope, names_window
 from headrace.sql.select_items import item_of, select_items, with_aliases
+from headrace.sql.vocabulary import Emit
 
 _WINDOW_COLUMNS = (p.WINDOW_START, p.WINDOW_END)
 
@@ -73,11 +74,11 @@ class GroupBinder:
         """The groups, with the calls that were collected, and when their rows come out."""
         select = self._select
         default = self._settings.get("emit") if window else None
-        emit = select.emit.emit if select.emit else s.Emit(default or ("final" if window else "changes"))
+        emit = select.emit.emit if select.emit else Emit(default or ("final" if window else "changes"))
         every_ms = select.emit.every_ms if select.emit else None
         if every_ms is not None and every_ms <= 0:
             raise sql_error("EMIT EVERY takes a time above zero", (select.emit or select).span)
-        ends = window is None and emit is s.Emit.CHANGES and every_ms is None
+        ends = window is None and emit is Emit.CHANGES and every_ms is None
         ttl = self._settings.get("ttl") if ends else None
         calls = tuple((name, call) for call, name in grouping.calls.items())
         if any(call.aggregation.ordered for _, call in calls):

@@ -14,6 +14,7 @@ from headrace.sql.codegen.constants import RowEncoder, evaluate
 from headrace.sql.errors import RecordError, Span, did_you_mean, sql_error
 from headrace.sql.operations import cast, coerce
 from headrace.sql.scopes import Scope
+from headrace.sql.vocabulary import Late, OnError, RelationKind
 
 
 class RecordTime(e.Column):
@@ -30,8 +31,8 @@ def bind_insert(statement: s.InsertValues, source: p.Source) -> p.Insert:
     columns = [column.column for column in source.stored_columns if column.part is None]
     fields = written_columns(statement.columns, columns, statement.target)
     node = p.Project(p.Scan(source), tuple((column.name, column) for column in columns))
-    sink = p.Sink(source.name, s.RelationKind.STREAM, source.topic, None, None, None, None, "kafka", True, None)
-    encoder = RowEncoder(p.Query(source.name, node, sink, p.OnError.DEAD_LETTER, p.Late.DEAD_LETTER))
+    sink = p.Sink(source.name, RelationKind.STREAM, source.topic, None, None, None, None, "kafka", True, None)
+    encoder = RowEncoder(p.Query(source.name, node, sink, OnError.DEAD_LETTER, Late.DEAD_LETTER))
     records: list[p.InsertedRecord] = []
     for row in statement.rows:
         given = dict(zip(fields, constants(row, fields), strict=True))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from headrace.sql import plan as p
-from headrace.sql import syntax as s
 from headrace.sql.relations import Relation
+from headrace.sql.vocabulary import RelationKind
 
 
 def listed(subject: str, relations: Iterable[Relation], queries: Iterable[p.Query]) -> p.Listing:
@@ -22,7 +22,7 @@ def listed(subject: str, relations: Iterable[Relation], queries: Iterable[p.Quer
         case "VIEWS":
             names = [(relation.name,) for relation in relations if relation.is_view]
             return p.Listing("Views", ("name",), tuple(names))
-    kind = s.RelationKind(subject.removesuffix("S"))
+    kind = RelationKind(subject.removesuffix("S"))
     rows = [(r.name, _topic(r), _origin(r)) for r in relations if r.kind is kind and not r.is_view]
     return p.Listing(f"{kind.capitalize()}s", ("name", "topic", "is"), tuple(rows))
 

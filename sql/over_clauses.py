@@ -11,6 +11,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from headrace.sql import interval_clauses, syntax
 from headrace.sql.errors import Span, sql_error
 from headrace.sql.tree.expressions import convert_expression, convert_order
+from headrace.sql.vocabulary import FrameUnit
 
 if TYPE_CHECKING:
     from headrace.sql.dialect import HeadraceParser
@@ -104,7 +105,7 @@ def _parse_frame(parser: HeadraceParser) -> syntax.FrameClause | None:
         raise sql_error("a frame of GROUPS is not supported yet", parser._span_from(first), "ROWS and RANGE are")
     if not parser._match_set((TokenType.ROWS, TokenType.RANGE)):
         return None
-    unit = syntax.FrameUnit(first.text.upper())
+    unit = FrameUnit(first.text.upper())
     if parser._match(TokenType.BETWEEN):
         preceding = _parse_bound(parser, unit)
         if not parser._match(TokenType.AND):
@@ -119,7 +120,7 @@ def _parse_frame(parser: HeadraceParser) -> syntax.FrameClause | None:
     return syntax.FrameClause(unit, preceding, parser._span_from(first))
 
 
-def _parse_bound(parser: HeadraceParser, unit: syntax.FrameUnit) -> int | None:
+def _parse_bound(parser: HeadraceParser, unit: FrameUnit) -> int | None:
     """How far before its row a frame begins (or ends): rows or milliseconds; None: at the first row."""
     first = parser._curr
     amount: int | None
@@ -127,7 +128,7 @@ def _parse_bound(parser: HeadraceParser, unit: syntax.FrameUnit) -> int | None:
         return 0
     if parser._match_text_seq("UNBOUNDED"):
         amount = None
-    elif unit is syntax.FrameUnit.ROWS:
+    elif unit is FrameUnit.ROWS:
         amount = _parse_count(parser)
     else:
         amount = interval_clauses.parse_duration_ms(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.sql.expressions import Frame, OverCall
-from headrace.sql.syntax import FrameUnit
+from headrace.sql.vocabulary import FrameUnit
 
 HISTORY_MAX = 100
 """So many rows of a partition are kept with its other state; more have a log of their own."""

@@ -17,11 +17,12 @@ from headrace.sql.inspection import is_grouped, over_span
 from headrace.sql.operations import together, type_of
 from headrace.sql.refusals import refuse_rows_behind_time, refuse_times_by_arrival
 from headrace.sql.scopes import Scope
+from headrace.sql.vocabulary import FrameUnit
 
 AWAY_MAX = 10_000
 AHEAD_MAX = 100
 _RANKS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
-_ALL_BEFORE = e.Frame(s.FrameUnit.RANGE, None)
+_ALL_BEFORE = e.Frame(FrameUnit.RANGE, None)
 
 
 class OverBinder:
@@ -266,10 +267,10 @@ def _frame(clause: s.OverClause) -> e.Frame:
         return _ALL_BEFORE if frame is None else e.Frame(frame.unit, frame.preceding)
     held = clause.buffer_rows - 1
     if frame is None:
-        return e.Frame(s.FrameUnit.ROWS, held)
-    if frame.unit is not s.FrameUnit.ROWS:
+        return e.Frame(FrameUnit.ROWS, held)
+    if frame.unit is not FrameUnit.ROWS:
         raise sql_error("RANGE does not go with a buffer of rows", frame.span)
-    return e.Frame(s.FrameUnit.ROWS, held if frame.preceding is None else min(held, frame.preceding))
+    return e.Frame(FrameUnit.ROWS, held if frame.preceding is None else min(held, frame.preceding))
 
 
 def _count(call: s.FunctionCall, position: int, most: int) -> int:

@@ -10,8 +10,8 @@ from headrace.sql.errors import Span
 from headrace.sql.expressions import AggregateCall, Column, Expr, OverCall
 from headrace.sql.formats import JSON, ValueFormat
 from headrace.sql.record_parts import PSEUDO_COLUMNS, TIMESTAMP_COLUMN, Part, RecordPart
-from headrace.sql.syntax import Emit, RelationKind
 from headrace.sql.types import BIGINT, TIMESTAMP, Type, element_of
+from headrace.sql.vocabulary import Emit, Late, OnError, RelationKind
 from headrace.sql.windows import Window
 
 WINDOW_START = "window_start"
@@ -23,17 +23,6 @@ class Changes(StrEnum):
 
     EVERY = "every"
     LATEST = "latest"
-
-
-class OnError(StrEnum):
-    DEAD_LETTER = "dead_letter"
-    SKIP = "skip"
-    FAIL = "fail"
-
-
-class Late(StrEnum):
-    DEAD_LETTER = "dead_letter"
-    DROP = "drop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from headrace.sql import physical as ph
 from headrace.sql import plan as p
 from headrace.sql.expressions import AggregateCall, Column, Expr, free_name
 from headrace.sql.over_layout import layout_of
-from headrace.sql.syntax import Emit
+from headrace.sql.vocabulary import Emit
 
 
 def plan_physical(logical: p.LogicalPlan, mode: ph.Mode) -> ph.PhysicalPlan:

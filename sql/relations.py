@@ -15,6 +15,7 @@ from headrace.sql.pseudo_columns import with_pseudo_columns
 from headrace.sql.scopes import Scope
 from headrace.sql.selects import bind_select, distinct
 from headrace.sql.unions import united
+from headrace.sql.vocabulary import Emit, RelationKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,13 @@ class Relation:
     """A name that queries can read or write: a declared source, the rows of a query with a sink, or a view."""
 
     name: str
-    kind: s.RelationKind
+    kind: RelationKind
     declared: s.CreateRelation | None
     node: p.Node | None
     """What a query that reads it gets; None for a table with a primary key."""
     sink: p.Sink | None
     quoted: frozenset[str]
-    created: s.RelationKind | None
+    created: RelationKind | None
     """As what it was created; None: as a view."""
 
     @property
@@ -132,7 +133,7 @@ class Relations:
             branches = [(self.bind(branch, settings, commons), branch.span) for branch in query.branches]
             node: p.Node = united([(rows.node, span) for rows, span in branches])
             if query.distinct:
-                node = distinct(node, s.Emit.CHANGES, settings, query.span)
+                node = distinct(node, Emit.CHANGES, settings, query.span)
             return Rows(node, branches[0][0].quoted)
         return self._select(query, settings, commons)
 

@@ -19,6 +19,7 @@ from headrace.sql.scopes import Scope
 from headrace.sql.select_items import refuse_aliases, select_items, with_aliases
 from headrace.sql.tops import filtered
 from headrace.sql.unnesting import Explosions, unnested
+from headrace.sql.vocabulary import Emit
 
 
 def bind_select(
@@ -84,10 +85,10 @@ def _bind_distinct(
     if not is_grouped(select, scope.functions):
         all_rows = replace(all_rows, emit=None)
     rows, quoted = bind_select(replace(all_rows, where=None), node, scope, settings, source_quoted)
-    return distinct(rows, s.Emit.CHANGES if emit is None else emit.emit, settings, select.span), quoted
+    return distinct(rows, Emit.CHANGES if emit is None else emit.emit, settings, select.span), quoted
 
 
-def distinct(node: p.Node, emit: s.Emit, settings: Mapping[str, str], span: Span) -> p.Node:
+def distinct(node: p.Node, emit: Emit, settings: Mapping[str, str], span: Span) -> p.Node:
     """Each row of a node once: when it comes first, or at the end of a finite run."""
     if p.is_updating(node):
         raise sql_error(
@@ -98,7 +99,7 @@ def distinct(node: p.Node, emit: s.Emit, settings: Mapping[str, str], span: Span
     for column in node.columns:
         if not column.type.has_keys:
             raise sql_error(f"DISTINCT does not take {column.type} (`{column.name}`)", span)
-    ttl = settings.get("ttl") if emit is s.Emit.CHANGES else None
+    ttl = settings.get("ttl") if emit is Emit.CHANGES else None
     keys = tuple((column.name, column) for column in node.columns)
     ttl_ms = duration_ms(ttl, span) if ttl else None
     return p.Aggregate(node, keys, None, (), emit, None, ttl_ms)
@@ -122,7 +123,7 @@ def _refuse_grouping_clauses(select: s.Select, node: p.Node) -> None:
         raise sql_error("HAVING needs GROUP BY", select.having.span)
     if select.source.window is not None or select.window is not None:
         raise sql_error("a window needs GROUP BY", (select.window or select.source.window or select).span)
-    if select.emit is not None and select.emit.emit is s.Emit.FINAL:
+    if select.emit is not None and select.emit.emit is Emit.FINAL:
         why = (
             "these rows replace each other until the run ends" if p.is_updating(node) else "every row is final at once"
         )

@@ -11,6 +11,7 @@ from headrace.sql.column_clauses import parse_columns
 from headrace.sql.errors import near_name, sql_error
 from headrace.sql.tree.expressions import convert_expression
 from headrace.sql.tree.nodes import token_span
+from headrace.sql.vocabulary import RelationKind
 
 if TYPE_CHECKING:
     from headrace.sql.dialect import HeadraceParser
@@ -72,9 +73,9 @@ def _parse_create_relation(
     if temporary:
         parser.raise_error("expected VIEW after CREATE TEMPORARY")
     if parser._match_text_seq("STREAM"):
-        kind = syntax.RelationKind.STREAM
+        kind = RelationKind.STREAM
     elif is_view or parser._match(TokenType.TABLE):
-        kind = syntax.RelationKind.TABLE
+        kind = RelationKind.TABLE
     else:
         _refuse_create(parser)
     existing = _parse_if_not_exists(parser, existing)
@@ -127,11 +128,11 @@ def _parse_if_not_exists(parser: HeadraceParser, existing: syntax.Existing) -> s
 
 
 def _parse_drop_relation(parser: HeadraceParser, first: Token) -> syntax.Drop:
-    kind: syntax.RelationKind | None = None
+    kind: RelationKind | None = None
     if parser._match_text_seq("STREAM"):
-        kind = syntax.RelationKind.STREAM
+        kind = RelationKind.STREAM
     elif parser._match(TokenType.TABLE) or parser._match_text_seq("MATERIALIZED", "VIEW"):
-        kind = syntax.RelationKind.TABLE
+        kind = RelationKind.TABLE
     elif not parser._match(TokenType.VIEW):
         raise parser._expected("STREAM, TABLE or VIEW")
     if_exists = bool(parser._match_text_seq("IF", "EXISTS"))

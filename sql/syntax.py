@@ -13,6 +13,7 @@ from typing import TypeVar
 from headrace.sql.errors import Span
 from headrace.sql.record_parts import RecordPart
 from headrace.sql.types import Type
+from headrace.sql.vocabulary import Emit, FrameUnit, Match, RelationKind
 
 T = TypeVar("T")
 
@@ -153,16 +154,6 @@ class InList:
     span: Span
 
 
-class Match(StrEnum):
-    """Operators that match a text with a pattern."""
-
-    LIKE = "LIKE"
-    ILIKE = "ILIKE"
-    SIMILAR = "SIMILAR TO"
-    REGULAR = "~"
-    REGULAR_ANY_CASE = "~*"
-
-
 @dataclass(frozen=True, slots=True)
 class Like:
     """Any of the operators."""
@@ -243,11 +234,6 @@ class Lambda:
     span: Span
 
 
-class Emit(StrEnum):
-    CHANGES = "changes"
-    FINAL = "final"
-
-
 @dataclass(frozen=True, slots=True)
 class EmitClause:
     emit: Emit
@@ -291,11 +277,6 @@ class WindowClause:
     span: Span
 
 
-class FrameUnit(StrEnum):
-    ROWS = "ROWS"
-    RANGE = "RANGE"
-
-
 @dataclass(frozen=True, slots=True)
 class FrameClause:
     """`ROWS BETWEEN n PRECEDING AND CURRENT ROW`; `preceding` in rows, or milliseconds; None: UNBOUNDED."""
@@ -303,14 +284,6 @@ class FrameClause:
     unit: FrameUnit
     preceding: int | None
     span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Direction:
-    """The direction of one key of an order."""
-
-    descending: bool
-    nulls_first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,11 +433,6 @@ def selects_of(query: SelectQuery) -> tuple[Select, ...]:
 
 
 # Statements
-
-
-class RelationKind(StrEnum):
-    STREAM = "STREAM"
-    TABLE = "TABLE"
 
 
 class Existing(StrEnum):

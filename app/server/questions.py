@@ -13,7 +13,7 @@ from headrace.app.server.views import Contents
 from headrace.sql.binder import RESULT
 from headrace.sql.errors import Span, SqlError
 from headrace.sql.physical import Mode
-from headrace.sql.syntax import RelationKind
+from headrace.sql.vocabulary import RelationKind
 
 FILE = "query"
 

@@ -13,8 +13,8 @@ from headrace.sql.errors import did_you_mean
 from headrace.sql.formats import FormatName
 from headrace.sql.physical import SourceInput
 from headrace.sql.plan import Query, Source, key_parts, value_columns
-from headrace.sql.syntax import RelationKind
 from headrace.sql.types import Kind
+from headrace.sql.vocabulary import RelationKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from headrace.app.server.questions import Question, ask, records_of
 from headrace.app.server.relations import Relation, find, relations
 from headrace.app.server.server import JobServer
 from headrace.app.server.views import Contents, Views
-from headrace.sql.syntax import RelationKind
+from headrace.sql.vocabulary import RelationKind
 
 EVENTS = "text/event-stream"
 LISTENERS_MAX = 64

@@ -18,7 +18,7 @@ from headrace.app.application import App
 from headrace.app.consume import records_to_end
 from headrace.app.errors import OutsideError
 from headrace.app.settings import Settings
-from headrace.sql.syntax import RelationKind
+from headrace.sql.vocabulary import RelationKind
 
 TRANSACTION_S = 900
 """What a broker allows at most, by its default: all of a transfer has to fit in."""

@@ -17,7 +17,7 @@ from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_nam
 from headrace.sql.expressions import Expr
 from headrace.sql.functions.totals import NULLS
 from headrace.sql.runtime.watermarks import START
-from headrace.sql.syntax import RelationKind
+from headrace.sql.vocabulary import RelationKind
 from headrace.sql.windows import Cumulating, Daily, Hopping, Session, Several, Single, Tumbling, step_of
 
 

@@ -17,7 +17,7 @@ from headrace.sql.codegen.writer import FunctionWriter, bare, key_code, safe_nam
 from headrace.sql.expressions import AggregateCall, Column, Expr, Frame, OverCall
 from headrace.sql.over_layout import is_bounded, is_exact, layout_of
 from headrace.sql.runtime.values import mean_double, sum_double
-from headrace.sql.syntax import FrameUnit
+from headrace.sql.vocabulary import FrameUnit
 
 _VARIABLES = (
     *("row", "time", "origin", "position", "key", "acc", "log", "history"),

@@ -13,8 +13,8 @@ from headrace.sql.expressions import AggregateCall, Frame, OverCall
 from headrace.sql.functions.totals import COUNT_FUNCTION, ROWS
 from headrace.sql.over_layout import is_bounded, is_exact
 from headrace.sql.runtime.watermarks import START
-from headrace.sql.syntax import FrameUnit
 from headrace.sql.types import Type, python_type
+from headrace.sql.vocabulary import FrameUnit
 
 _COUNT = AggregateCall(COUNT_FUNCTION, (), (), False, (), (), None, ROWS)
 _NUMBERS = ("ROW_NUMBER", "RANK", "DENSE_RANK", "NTH_VALUE")

@@ -15,7 +15,7 @@ from headrace.sql.codegen.traits import may_fail, purpose, reached
 from headrace.sql.codegen.windows import start_code
 from headrace.sql.codegen.writer import FunctionWriter, bare, safe_name, tuple_text
 from headrace.sql.runtime.codec import encode_key
-from headrace.sql.syntax import RelationKind
+from headrace.sql.vocabulary import RelationKind
 from headrace.sql.windows import Cumulating, Hopping, Session
 
 

@@ -22,8 +22,8 @@ from headrace.sql.runtime.records import Store
 from headrace.sql.runtime.state import GroupedState
 from headrace.sql.runtime.tops import backwards, enter
 from headrace.sql.runtime.windowed import WindowedState
-from headrace.sql.syntax import RelationKind
 from headrace.sql.types import BIGINT, Kind, Type, python_type
+from headrace.sql.vocabulary import RelationKind
 
 _ZEROS: dict[Kind, Any] = {Kind.VARCHAR: "", Kind.DOUBLE: 0.0, Kind.DECIMAL: Decimal(0), Kind.BOOLEAN: False}
 

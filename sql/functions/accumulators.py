@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.sql.functions.registry import Parameter, Signature
-from headrace.sql.syntax import Direction
 from headrace.sql.types import BOOLEAN, DOUBLE, INT, VARCHAR, Type
+from headrace.sql.vocabulary import Direction
 
 Constant = bool | int | float | str
 

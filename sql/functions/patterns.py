@@ -10,8 +10,8 @@ from typing import NoReturn
 from headrace.sql.errors import RecordError
 from headrace.sql.functions.registry import ScalarFunction, Signature, one
 from headrace.sql.runtime import values
-from headrace.sql.syntax import Match
 from headrace.sql.types import BOOLEAN, INT, VARCHAR, array_type
+from headrace.sql.vocabulary import Match
 
 Search = Callable[[str], re.Match[str] | None]
 

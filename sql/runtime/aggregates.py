@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace.sql.errors import RecordError
 from headrace.sql.runtime.values import decimal_add, divide_decimal
-from headrace.sql.syntax import Direction
+from headrace.sql.vocabulary import Direction
 
 ELEMENTS_MAX = 100_000
 """The most elements that a group keeps for one function."""

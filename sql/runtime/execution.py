@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from headrace.sql.errors import RecordError
-from headrace.sql.plan import Late, OnError
 from headrace.sql.runtime.chance import Chance
 from headrace.sql.runtime.holding import Clock
 from headrace.sql.runtime.logs import Logs
@@ -21,6 +20,7 @@ from headrace.sql.runtime.state import GroupedState
 from headrace.sql.runtime.waiting import WaitingRows
 from headrace.sql.runtime.watermarks import END, Watermarks
 from headrace.sql.runtime.windowed import PartialWindows, WindowedState
+from headrace.sql.vocabulary import Late, OnError
 
 AggregationState = GroupedState | WindowedState | SessionState | PartialWindows | PartialSessions
 OperatorState = AggregationState | WaitingRows | Logs

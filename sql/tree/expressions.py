@@ -13,6 +13,7 @@ from headrace.sql.errors import Span, did_you_mean, sql_error
 from headrace.sql.interval_literals import interval, multiple
 from headrace.sql.tree.declared_types import convert_type
 from headrace.sql.tree.nodes import OVER_ARG, held, identifier, is_holder, refuse, span_of
+from headrace.sql.vocabulary import Match
 
 _BINARY: dict[type[exp.Expr], str] = {
     exp.Add: "+",
@@ -193,12 +194,12 @@ def _in(node: exp.Expr, span: Span) -> syntax.Expression:
     return syntax.InList(convert_expression(node.this, span), items, span)
 
 
-_MATCHES: dict[type[exp.Expr], syntax.Match] = {
-    exp.Like: syntax.Match.LIKE,
-    exp.ILike: syntax.Match.ILIKE,
-    exp.SimilarTo: syntax.Match.SIMILAR,
-    exp.RegexpLike: syntax.Match.REGULAR,
-    exp.RegexpILike: syntax.Match.REGULAR_ANY_CASE,
+_MATCHES: dict[type[exp.Expr], Match] = {
+    exp.Like: Match.LIKE,
+    exp.ILike: Match.ILIKE,
+    exp.SimilarTo: Match.SIMILAR,
+    exp.RegexpLike: Match.REGULAR,
+    exp.RegexpILike: Match.REGULAR_ANY_CASE,
 }
 
 

@@ -12,7 +12,7 @@ from tests.golden.adapters.suite import Case, Options, add_options
 from tests.golden.goldens import Layout, read_json_lines
 
 from headrace import App
-from headrace.sql.syntax import RelationKind
+from headrace.sql.vocabulary import RelationKind
 
 _SOURCE_PARTITIONS = 4
 _TOPIC: Options = {"format": "json", "timestamp": "date_time"}
