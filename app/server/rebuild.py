@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -104,7 +103,8 @@ class Rebuild:
         """When the next switch may be tried."""
         if job.record.switched_by is None:
             old.become(job.replaced)
-        self._task = asyncio.create_task(self._keep())
+        self._keeping = asyncio.create_task(self._keep())
+        self._keeping.add_done_callback(self._broke)
 
     def become(self, job: Job, app: App) -> None:
         """The next version of the record, of the same generation, and its app."""
@@ -153,9 +153,8 @@ class Rebuild:
 
     async def close(self) -> None:
         """Look no more. The runner goes on."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        self._keeping.cancel()
+        await asyncio.wait((self._keeping,))
 
     async def _keep(self) -> None:
         while True:
@@ -163,10 +162,13 @@ class Rebuild:
                 await self._step()
             except (HeadraceError, KafkaFailure) as error:
                 self._tell(str(error))
-            except Exception as error:
-                log.exception("a rebuild broke", job=self._job.name)
-                self._tell(f"internal error: {error}")
             await asyncio.sleep(LOOK_S if self._job.record.switched_by is None else SWITCHING_LOOK_S)
+
+    def _broke(self, keeping: asyncio.Task[None]) -> None:
+        """Our own mistake is no reason to harm other jobs, nor the version that does the work."""
+        if not keeping.cancelled() and (error := keeping.exception()) is not None:
+            log.error("a rebuild is not looked after any more", job=self._job.name, exc_info=error)
+            self.reason = f"internal error: {error}"
 
     def _tell(self, reason: str) -> None:
         if reason != self.reason:  # what lasts is told once

@@ -97,8 +97,7 @@ class Runner:
     async def close(self) -> None:
         """Have its workers drain and end, for good."""
         self._keeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._keeping
+        await asyncio.wait((self._keeping,))
         await self._halt()
         self._gone.set()
 

@@ -124,6 +124,24 @@ def test_closing_while_nobody_takes_the_news_stops_the_workers(workers: list[Wor
     playing(play)
 
 
+def test_workers_of_a_job_that_is_not_looked_after_any_more_end_when_it_is_closed(workers: list[Workers]) -> None:
+    async def play(runner: Runner, _story: Story) -> None:
+        def breaks(command: bytes) -> None:
+            raise ZeroDivisionError(command)
+
+        workers[0].tell = breaks  # type: ignore[method-assign]
+        runner.become(job(wanted="paused"))
+        await until(lambda: runner.state is State.FAILED)
+        assert runner.reason == "internal error: b'pause'"
+        closing = asyncio.create_task(runner.close())
+        await until(lambda: workers[0].is_stopping)
+        workers[0].ended.set()
+        await closing
+        await runner.gone()
+
+    playing(play)
+
+
 def test_what_a_worker_said_before_it_ran_again_is_no_reason_later(workers: list[Workers]) -> None:
     async def play(runner: Runner, story: Story) -> None:
         supervisor = workers[0]
