@@ -149,9 +149,7 @@ class ExpressionBinder:
                 left, right = together((self.bind(node.left), self.bind(node.right)), node.span, "compare")
                 return e.IsDistinct(left, right)
             case s.Between():
-                operand = self.bind(node.operand)
-                low = self._compare(">=", operand, self.bind(node.low), node.span)
-                return e.Logical("AND", low, self._compare("<=", operand, self.bind(node.high), node.span))
+                return self._bind_between(node)
             case s.InList():
                 return self._bind_in(node)
             case s.Like():
@@ -255,14 +253,27 @@ class ExpressionBinder:
             raise sql_error(f"`{operator}` does not compare {left.type}", span)
         return e.Comparison(operator, left, right)
 
+    def _bind_between(self, node: s.Between) -> e.Expr:
+        low, high = self.bind(node.low), self.bind(node.high)
+
+        def both(operand: e.Expr) -> e.Expr:
+            begins = self._compare(">=", operand, low, node.span)
+            return e.Logical("AND", begins, self._compare("<=", operand, high, node.span))
+
+        return e.computed_once(self.bind(node.operand), both)
+
     def _bind_in(self, node: s.InList) -> e.Expr:
         operand = self.bind(node.operand)
         items = [self.bind(item) for item in node.items]
         bound = together((operand, *items), node.span, "compare")
         literals = [item for item in bound[1:] if isinstance(item, e.Literal)]
         if len(literals) < len(items):
-            parts: list[e.Expr] = [e.Comparison("=", bound[0], item) for item in bound[1:]]
-            return s.in_halves(parts, lambda left, right: e.Logical("OR", left, right))
+
+            def any_of(operand: e.Expr) -> e.Expr:
+                parts: list[e.Expr] = [e.Comparison("=", operand, item) for item in bound[1:]]
+                return s.in_halves(parts, lambda left, right: e.Logical("OR", left, right))
+
+            return e.computed_once(bound[0], any_of)
         known = tuple(dict.fromkeys(item.value for item in literals if item.value is not None))
         return e.InValues(bound[0], known, any(item.value is None for item in literals))
 
@@ -289,7 +300,11 @@ class ExpressionBinder:
         return escape.value
 
     def _bind_case(self, node: s.Case) -> e.Expr:
-        subject = self.bind(node.subject) if node.subject is not None else None
+        if node.subject is not None:
+            return e.computed_once(self.bind(node.subject), lambda subject: self._bind_branches(node, subject))
+        return self._bind_branches(node, None)
+
+    def _bind_branches(self, node: s.Case, subject: e.Expr | None) -> e.Expr:
         conditions: list[e.Expr] = []
         for when, _ in node.branches:
             if subject is None:

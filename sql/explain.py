@@ -58,6 +58,10 @@ def show(expression: e.Expr) -> str:
         case e.MakeStruct():
             pairs = zip(expression.type.fields, expression.values, strict=True)
             return f"STRUCT({', '.join(f'{name} := {show(value)}' for (name, _), value in pairs)})"
+        case e.Shared():
+            return show(expression.shown)
+        case e.With():
+            return show(expression.body)
         case e.LambdaVariable():
             return expression.name
         case e.Lambda():

@@ -248,6 +248,32 @@ class MakeStruct:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """A place of the operand of the innermost `With` around it; nothing stands below it."""
+
+    type: Type
+    nullable: bool
+    shown: Expr = declared(compare=False, repr=False)
+    """The operand as it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class With:
+    """An expression with an operand in several places, which is computed once, and first."""
+
+    operand: Expr
+    body: Expr
+
+    @property
+    def type(self) -> Type:
+        return self.body.type
+
+    @property
+    def nullable(self) -> bool:
+        return self.body.nullable
+
+
+@dataclass(frozen=True, slots=True)
 class LambdaVariable:
     """A parameter of a lambda, within its body."""
 
@@ -287,6 +313,8 @@ Expr = (
     | Call
     | Field
     | MakeStruct
+    | Shared
+    | With
     | LambdaVariable
     | Lambda
 )
@@ -364,6 +392,13 @@ class OverCall:
         return tuple(part for part in parts if isinstance(part, Column))
 
 
+def computed_once(operand: Expr, use: Callable[[Expr], Expr]) -> Expr:
+    """An expression that uses an operand in several places."""
+    if isinstance(operand, Column | Literal | LambdaVariable):
+        return use(operand)
+    return With(operand, use(Shared(operand.type, operand.nullable, operand)))
+
+
 def free_name(name: str, taken: Collection[str]) -> str:
     """A name of ours that is no column's of the user."""
     while name in taken:
@@ -373,6 +408,8 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 def children(expression: Expr) -> Iterator[Expr]:
     """Direct operands of an expression."""
+    if isinstance(expression, Shared):
+        return
     for field in fields(expression):
         value = getattr(expression, field.name)
         for part in value if isinstance(value, tuple) else (value,):

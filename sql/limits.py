@@ -109,10 +109,11 @@ class Extents:
         values = 1 + sum(operand.parts for operand in operands)
         tests = 1 + sum(operand.test_parts for operand in operands)
         match expression:
-            case e.Logical() | e.Not():  # the value of a condition asks whether it is TRUE, then whether it is FALSE
-                return Extent(nested, 2 * tests, tests)
-            case e.InValues():
-                return Extent(nested, 2 * values, values)
+            case e.Shared():
+                operand = self._extent(expression.shown)
+                return Extent(0, operand.parts, operand.test_parts)
+            case e.Logical() | e.Not():
+                return Extent(nested, values, tests)
             case e.IsTruth():
                 return Extent(nested, tests, tests)
             case e.Case():
@@ -126,7 +127,7 @@ class Extents:
 def _opened(expression: e.Expr) -> int:
     """Parentheses that the code of an expression opens around that of an operand, at most."""
     match expression:
-        case e.Column() | e.Literal():
+        case e.Column() | e.Literal() | e.Shared():
             return 0
         case e.Call():
             return 1 + _opened_by(expression.signature.template)

@@ -230,7 +230,8 @@ def rewritten(node: s.FunctionCall, operands: list[e.Expr]) -> e.Expr:
             return arithmetic("%", operands[0], operands[1], node.span)
         case "NULLIF":
             left, right = together(operands, node.span, "compare")
-            return e.Case(((e.Comparison("=", left, right), e.Literal(None, left.type)),), left, left.type)
+            null = e.Literal(None, left.type)
+            return e.computed_once(left, lambda it: e.Case(((e.Comparison("=", it, right), null),), it, left.type))
         case "IF":
             if operands[0].type.kind not in (t.Kind.BOOLEAN, t.Kind.NULL):
                 raise sql_error(f"expected a condition, found {operands[0].type}", node.arguments[0].span)

@@ -98,6 +98,8 @@ def _known(expression: Any, proven: frozenset[str]) -> Any:
     """The expression with the proven columns NOT NULL."""
     if isinstance(expression, e.Column):
         return replace(expression, nullable=False) if expression.name in proven else expression
+    if isinstance(expression, e.Shared):
+        return expression
     if isinstance(expression, tuple):
         return tuple(_known(part, proven) for part in expression)
     if isinstance(expression, e.Expr) and is_dataclass(expression):

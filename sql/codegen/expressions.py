@@ -7,6 +7,7 @@ No text of the user stands in the code: literals and patterns are bound by name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,7 @@ class ExpressionWriter:
         self._names = names
         self._columns = columns
         self._temporaries = temporaries  # shared by all writers of a function: the next temporary's number
+        self._operands: list[str] = []  # temporaries that hold the operands of `With`, the innermost last
 
     def value(self, expression: e.Expr) -> str:
         match expression:
@@ -93,10 +95,16 @@ class ExpressionWriter:
                 return self._arithmetic(expression)
             case e.Comparison():
                 return self._strict((expression.left, expression.right), f"{{0}} {_COMPARE[expression.operator]} {{1}}")
-            case e.Logical() | e.Not() | e.InValues():
-                if not expression.nullable:
-                    return f"({self.true(expression)})"
-                return f"(True if {self.true(expression)} else False if {self.false(expression)} else None)"
+            case e.Logical() | e.Not() | e.InValues() if not expression.nullable:
+                return f"({self.true(expression)})"
+            case e.Logical():
+                return self._logical(expression)
+            case e.Not():
+                return self._strict((expression.operand,), "not {0}")
+            case e.InValues():
+                if expression.has_null:
+                    return f"({self.true(expression)} or None)"
+                return self._strict((expression.operand,), f"{{0}} in {self._set(expression)}")
             case e.IsNull() | e.IsTruth() | e.IsDistinct():
                 return f"({self.true(expression)})"
             case e.Like():
@@ -120,6 +128,10 @@ class ExpressionWriter:
             case e.MakeStruct():
                 make = self._names.bind("Struct", struct_class(expression.type))
                 return f"{make}({', '.join(self.value(part) for part in expression.values)})"
+            case e.Shared():
+                return self._operands[-1]
+            case e.With():
+                return self._with(expression, self.value)
             case e.LambdaVariable():
                 return f"_{expression.name}"
             case e.Lambda():
@@ -151,6 +163,8 @@ class ExpressionWriter:
                 return f"({guard}{self._pattern(expression)}({name}) is not None)"
             case e.Call() if _is_strict(expression):
                 return self._holds(expression, "({})")
+            case e.With():
+                return self._with(expression, self.true)
         return f"{self.value(expression)} is True"
 
     def false(self, expression: e.Expr) -> str:
@@ -182,6 +196,8 @@ class ExpressionWriter:
                 return f"({guard}{self._pattern(expression)}({name}) is None)"
             case e.Call() if _is_strict(expression):
                 return self._holds(expression, "not ({})")
+            case e.With():
+                return self._with(expression, self.false)
         return f"{self.value(expression)} is False"
 
     # Parts
@@ -199,6 +215,35 @@ class ExpressionWriter:
             return code, f"{code} is not None and "
         name = self._temporary()
         return name, f"({name} := {code}) is not None and "
+
+    def _with(self, expression: e.With, write: Callable[[e.Expr], str]) -> str:
+        """The body in one of its forms, behind the operand that it uses in several places."""
+        code, name = self.value(expression.operand), self._temporary()
+        self._operands.append(name)
+        body = write(expression.body)
+        self._operands.pop()
+        return f"({name} := {code}, {body})[1]"
+
+    def _logical(self, expression: e.Logical) -> str:
+        """The value of AND or OR, with each side computed once at most; the right one only where it matters."""
+        left, right = expression.left, expression.right
+        ends = expression.operator == "OR"  # the value of a side that decides
+        if not left.nullable:
+            decided, undecided = (self.true(left), self.value(right))
+            return f"(True if {decided} else {undecided})" if ends else f"({undecided} if {decided} else False)"
+        first, is_first = self._tested(left, ends)
+        if not right.nullable:
+            return f"({ends} if {is_first} or {self.true(right) if ends else f'not ({self.true(right)})'} else {first})"
+        second, is_second = self._tested(right, ends)
+        return f"({ends} if {is_first} or {is_second} else None if {first} is None or {second} is None else {not ends})"
+
+    def _tested(self, operand: e.Expr, value: bool) -> tuple[str, str]:  # noqa: FBT001 (what is tested for)
+        """A name for a condition, and the test that binds the name."""
+        code = self.value(operand)
+        if code.isidentifier():
+            return code, f"{code} is {value}"
+        name = self._temporary()
+        return name, f"({name} := {code}) is {value}"
 
     def _compare(self, expression: e.Comparison, operator: str) -> str:
         left, left_guard = self._guarded(expression.left)

@@ -384,6 +384,47 @@ def test_nested_and_binary_values_go_in_and_out(mode: str) -> None:
     assert values(result) == [{"t": {"k": ["v", None], "more": ["3", "None", "1"]}, "m": {"k": ["v", None]}}]
 
 
+@pytest.mark.parametrize(
+    ("expression", "results"),
+    [
+        ("drawn(n) BETWEEN 4 AND 5", [True, False]),
+        ("drawn(n) NOT BETWEEN 4 AND 5", [False, True]),
+        ("drawn(n) IN (4, 6)", [True, True]),
+        ("drawn(n) NOT IN (4, NULL)", [False, None]),
+        ("drawn(n) IN (n, n + 1, 4)", [True, False]),
+        ("CASE drawn(n) WHEN 5 THEN 'five' WHEN 4 THEN 'four' WHEN 6 THEN 'six' END", ["four", "six"]),
+        ("NULLIF(drawn(n), 4)", [None, 6]),
+        ("drawn(n) > 4 AND n IS NOT NULL", [False, True]),
+        ("drawn(n) < 5 OR n < 0", [True, False]),
+        ("NOT (drawn(n) > 4)", [True, False]),
+        ("CASE WHEN drawn(n) BETWEEN 4 AND 4 THEN 1 ELSE 2 END", [1, 2]),
+        ("TRANSFORM(ARRAY[n, n], x => CASE drawn(x) WHEN 5 THEN 1 WHEN 4 THEN 2 ELSE 3 END)", [[2, 1], [3, 3]]),
+    ],
+)
+def test_operand_that_counts_in_several_places_is_computed_once(expression: str, results: list[Any]) -> None:
+    """Each call gives another value, so that two calls for one row would not fit together."""
+    calls: list[int] = []
+
+    @udf
+    def drawn(n: int) -> int:
+        calls.append(n)
+        return 3 + len(calls) if "ARRAY" in expression else 2 + 2 * len(calls)
+
+    made = run(f"SELECT {expression} AS result FROM s;", drawn, rows=[{"n": 1}, {"n": 2}])
+    assert [value["result"] for value in values(made) if value] == results
+    assert len(calls) == (4 if "ARRAY" in expression else 2)
+
+
+def test_right_side_of_a_condition_is_computed_only_where_it_counts() -> None:
+    @udf
+    def refuse(n: int) -> bool:
+        raise ValueError(n)
+
+    rows = [{"n": 1}, {"n": None}]
+    made = run("SELECT n > 1 AND refuse(n) AS a, n = 1 OR refuse(n) AS o FROM s;", refuse, rows=rows)
+    assert values(made) == [{"a": False, "o": True}, {"a": None, "o": None}]
+
+
 def test_null_makes_null_without_a_call_unless_the_hint_takes_it() -> None:
     rows: list[dict[str, Any]] = [{"k": None, "n": 1}, {"k": "a", "n": None}, {"k": None, "n": None}]
     result = run("SELECT SHOUT(k) AS a, LABEL(k, n) AS b FROM s", shout, label, rows=rows)
