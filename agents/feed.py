@@ -16,7 +16,7 @@ from headrace.agents.delivery import Delivery
 from headrace.agents.errors import KafkaFailure, TaskStopped
 from headrace.agents.finite import Ends
 from headrace.agents.gate import Gate
-from headrace.agents.liveness import Liveness, Stall, Stand
+from headrace.agents.liveness import Liveness, SeenEnd, Stall, Stand
 from headrace.agents.observer import Observer
 from headrace.agents.records import FetchedBatch
 from headrace.agents.status import PartitionEnds
@@ -154,7 +154,7 @@ class Feed:
     async def skip_deleted(self, partition: TopicPartition) -> None:
         """The next records were deleted: read on from the first one left. The task decides whether it may.
 
-        Raises KafkaFailure where the topic ends before the place at which the task stands.
+        Raises TaskStopped where it may not, KafkaFailure where the topic ends before the place at which it stands.
         """
         begins = await self._background.in_thread(self._cluster.begin_offsets, [partition])
         ends = await self._background.in_thread(self._cluster.end_offsets, [partition])
@@ -171,6 +171,7 @@ class Feed:
                 "was the topic deleted and created again? `headrace reset` starts over",
             )
         log.error("records were deleted before they were read", partition=str(partition), at=expected, first_left=begin)
+        opened.task.skip(partition, begin)
         opened.expected[partition] = begin
         await self._gate.place({partition: begin})
         self._end_inputs(opened)
@@ -189,7 +190,7 @@ class Feed:
         """Time passes, by the monotonic clock: tasks learn which of their inputs bring nothing, and stalls are told."""
         stands = []
         for opened in self._open.tasks.values():
-            mine = [Stand(p, at, *ends(p)) for p, at in opened.expected.items() if p not in opened.ended]
+            mine = [_stand(p, at, ends(p)) for p, at in opened.expected.items() if p not in opened.ended]
             if self._gate.paused:
                 mine = []  # nobody looks where they end, nor expects them to move
             at_end = [each.partition for each in mine if each.end == each.position]
@@ -208,3 +209,10 @@ class Feed:
             )
         for stall in over:
             log.info("partition moves again", partition=str(stall.stand.partition))
+
+
+def _stand(partition: TopicPartition, position: int, seen: SeenEnd) -> Stand:
+    """Without an end where its broker has not answered lately: there may be more by now."""
+    return (
+        Stand(partition, position, seen.high, seen.stable) if seen.is_fresh else Stand(partition, position, None, None)
+    )

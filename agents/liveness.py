@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
 from headrace.sql.runtime.records import TopicPartition
 
 STALLED_S = 60.0
+FRESH_S = 5.0
+"""What a broker said so long ago says nothing of now: a fetch is answered once a second at least."""
+
+
+class SeenEnd(NamedTuple):
+    """Where a partition ends, as its broker said it with the last fetch."""
+
+    high: int | None
+    """High watermark; None where nothing is fetched, or was yet."""
+    stable: int | None
+    """Last stable offset: what lies behind it belongs to transactions that are still open. None where all is read."""
+    age_s: float
+    """Seconds since then."""
+
+    @property
+    def is_fresh(self) -> bool:
+        return self.age_s < FRESH_S
+
+
+UNSEEN = SeenEnd(None, None, inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +39,9 @@ class Stand:
     partition: TopicPartition
     position: int
     end: int | None
-    """High watermark; None before the broker has told it for the first time since the partition was assigned."""
+    """High watermark; None where the broker has not told it lately."""
     stable: int | None
-    """Last stable offset: what lies behind it belongs to transactions that are still open."""
+    """Last stable offset, where it counts."""
 
 
 @dataclass(frozen=True, slots=True)

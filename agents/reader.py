@@ -18,6 +18,7 @@ from mode import Service
 from headrace.agents.config import FETCH_BYTES_MAX, WorkerConfig, consumer_options
 from headrace.agents.errors import Fenced
 from headrace.agents.fetching import drain
+from headrace.agents.liveness import UNSEEN, SeenEnd
 from headrace.agents.membership import Membership
 from headrace.agents.records import FetchedBatch
 from headrace.agents.static_member import StaticMember
@@ -247,13 +248,15 @@ class GroupReader(driver.AIOKafkaConsumerThread):
     async def _join_again(self) -> None:
         self._ensure_consumer()._coordinator.request_rejoin()
 
-    def ends(self, partition: TopicPartition) -> tuple[int | None, int | None]:
-        """High watermark and last stable offset that the last fetch saw; None before the first.
+    def ends(self, partition: TopicPartition) -> SeenEnd:
+        """Where a partition ends by the last fetch; nothing is known of one that is not fetched.
 
-        Plain reads, safe from the main thread.
+        Safe from the main thread: an assignment is replaced as a whole, and read here once.
         """
-        consumer = self._ensure_consumer()
-        if partition not in consumer.assignment():
-            return None, None
-        place = KafkaPartition(*partition)
-        return consumer.highwater(place), consumer.last_stable_offset(place)
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(KafkaPartition(*partition))
+        if state is None or state.paused or state.timestamp is None:
+            return UNSEEN
+        stable = None if state.lso is None or state.lso < 0 else state.lso  # -1 where all is read
+        return SeenEnd(state.highwater, stable, time.time() - state.timestamp / 1000)

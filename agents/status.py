@@ -8,12 +8,13 @@ from math import ceil
 
 from headrace.agents.changelog import RestoreProgress
 from headrace.agents.commit import OpenTask
+from headrace.agents.liveness import SeenEnd
 from headrace.agents.topology import TaskId
 from headrace.sql.runtime.records import TopicPartition
 from headrace.sql.runtime.watermarks import END, START
 
-PartitionEnds = Callable[[TopicPartition], tuple[int | None, int | None]]
-"""High watermark and last stable offset of a partition, where they are known."""
+PartitionEnds = Callable[[TopicPartition], SeenEnd]
+"""Where partitions end, as far as their reader knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class InputStatus:
     position: int
     """Offset of the next record to read."""
     end: int | None
-    """Where the partition ends, by the last fetch; None before it."""
+    """Where the partition ends, by the last fetch; None before it, and while nothing is fetched."""
     lag: int | None
     """Records to go, at most."""
     watermark_ms: int | None
@@ -163,8 +164,8 @@ def task_status(opened: OpenTask, ends: PartitionEnds) -> TaskStatus:
 
 def _input_status(opened: OpenTask, partition: TopicPartition, ends: PartitionEnds) -> InputStatus:
     position = opened.expected[partition]
-    high, stable = ends(partition)
-    end = high if stable is None else stable
+    seen = ends(partition)
+    end = seen.high if seen.stable is None else seen.stable
     progress = opened.task.progress(partition)
     return InputStatus(
         *partition,

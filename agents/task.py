@@ -207,6 +207,15 @@ class Task:
         self._offsets[partition] = offset
         self._changed = True
 
+    def skip(self, partition: TopicPartition, offset: int) -> None:
+        """The records of an input before an offset were deleted before they were read.
+
+        TaskStopped where the task must not go on without them.
+        """
+        self._check_offset(partition, offset)
+        self._offsets[partition] = offset
+        self._changed = True
+
     def process(self, batch: RecordBatch) -> None:
         """Take one record batch of one input partition.
 

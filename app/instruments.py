@@ -149,7 +149,14 @@ INSTRUMENTS = (
         (),
         lambda status: [] if status.commits.last_age_s is None else [(status.commits.last_age_s, {})],
     ),
-    Instrument("headrace.consumer.lag", Kind.GAUGE, "{record}", "Records to go.", _INPUT, _by_input(lambda i: i.lag)),
+    Instrument(
+        "headrace.consumer.lag",
+        Kind.GAUGE,
+        "{record}",
+        "Records to go; nothing of a partition that is not read, as in a pause.",
+        _INPUT,
+        _by_input(lambda i: i.lag),
+    ),
     Instrument(
         "headrace.watermark.lag",
         Kind.GAUGE,

@@ -22,6 +22,7 @@ from headrace.agents.feed import Feed
 from headrace.agents.finite import Ends
 from headrace.agents.following import Reached
 from headrace.agents.gate import Gate
+from headrace.agents.liveness import UNSEEN, SeenEnd
 from headrace.agents.observer import Unobserved
 from headrace.agents.records import FetchedBatch
 from headrace.agents.task import Task
@@ -42,6 +43,7 @@ class Recording:
         self.offsets: list[int] = []
         self.ended: list[TopicPartition] = []
         self.asleep: list[TopicPartition] = []
+        self.skipped: list[tuple[TopicPartition, int]] = []
         self.at_end: list[Collection[TopicPartition]] = []
         self.error: Exception | None = None
 
@@ -49,6 +51,11 @@ class Recording:
         if self.error is not None:
             raise self.error
         self.offsets += batch.offsets
+
+    def skip(self, partition: TopicPartition, offset: int) -> None:
+        if self.error is not None:
+            raise self.error
+        self.skipped.append((partition, offset))
 
     def end_input(self, partition: TopicPartition) -> None:
         self.ended.append(partition)
@@ -247,6 +254,19 @@ def test_reading_goes_on_at_the_first_record_that_is_left() -> None:
     scene = play(lambda scene: scene.feed.skip_deleted(SOURCE), Log(40, 100))
     assert scene.opened.expected[SOURCE] == 40
     assert scene.reader.at == {SOURCE: 40}
+    assert scene.task.skipped == [(SOURCE, 40)]
+
+
+def test_finite_run_does_not_end_where_its_last_records_were_deleted() -> None:
+    """The task decides whether it goes on without them, as it does where others follow."""
+
+    async def read(scene: Scene) -> None:
+        scene.task.error = TaskStopped("records 10 to 39 were deleted before they were read")
+        with pytest.raises(TaskStopped):
+            await scene.feed.skip_deleted(SOURCE)
+
+    scene = play(read, Log(40, 40), ends={SOURCE: 40})
+    assert (scene.task.ended, scene.opened.expected[SOURCE]) == ([], 10)
 
 
 def test_reading_goes_on_where_the_records_are_there_after_all() -> None:
@@ -274,7 +294,7 @@ def test_feed_is_full_above_what_may_wait_for_a_commit() -> None:
 
 def test_tasks_learn_which_inputs_are_read_to_their_end() -> None:
     async def tick(scene: Scene) -> None:
-        known = {SOURCE: (10, 10), QUIET: (None, None)}
+        known = {SOURCE: SeenEnd(10, 10, 0.5), QUIET: UNSEEN}
         scene.feed.tick(0.0, known.__getitem__)
         scene.gate.follow({SOURCE: Reached(10)})
         scene.feed.tick(1.0, known.__getitem__)
@@ -287,7 +307,7 @@ def test_tasks_learn_which_inputs_are_read_to_their_end() -> None:
 
 def test_partition_that_does_not_move_is_told_until_it_does() -> None:
     async def tick(scene: Scene) -> None:
-        known = {SOURCE: (15, 15), QUIET: (0, 0)}
+        known = {SOURCE: SeenEnd(15, 15, 0.5), QUIET: SeenEnd(0, 0, 0.5)}
         scene.feed.tick(0.0, known.__getitem__)
         scene.feed.tick(60.0, known.__getitem__)
         assert {partition: stall.since for partition, stall in scene.feed.stalls.items()} == {SOURCE: 0.0}
@@ -296,3 +316,14 @@ def test_partition_that_does_not_move_is_told_until_it_does() -> None:
         assert scene.feed.stalls == {}
 
     play(tick)
+
+
+def test_partition_whose_broker_does_not_answer_is_not_at_its_end() -> None:
+    """There may be more in it by now: it holds windows open, and after a while it is told as a stall."""
+
+    async def tick(scene: Scene) -> None:
+        for now in (0.0, 30.0, 60.0):
+            scene.feed.tick(now, {SOURCE: SeenEnd(10, 10, 6.0 + now), QUIET: SeenEnd(0, 0, 0.5)}.__getitem__)
+        assert scene.feed.stalls[SOURCE].reason == "no fetch was answered"
+
+    assert play(tick).task.at_end == [[QUIET]] * 3

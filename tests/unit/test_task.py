@@ -416,6 +416,19 @@ def test_lost_records_stop_the_task_unless_told_to_go_on() -> None:
     assert lenient.lost == {FIRST: 4}
 
 
+def test_records_that_are_lost_at_the_end_of_a_partition_count_without_one_that_follows() -> None:
+    strict, lenient = open_task(MemoryStore()), open_task(MemoryStore(), factory(continue_when_lost=True))
+    for task in (strict, lenient):
+        feed(task, FIRST, 200)
+    with pytest.raises(TaskStopped, match=r"records 1 to 4 were deleted before they were read"):
+        strict.skip(FIRST, 5)
+    lenient.skip(FIRST, 5)
+    assert (lenient.lost[FIRST], lenient.next_offsets[FIRST]) == (4, 5)
+    cut = lenient.cut()
+    assert cut is not None
+    assert cut.positions[FIRST].next_offset == 5
+
+
 def test_state_of_another_query_is_refused_and_reset_named() -> None:
     store = MemoryStore()
     task = open_task(store)
