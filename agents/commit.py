@@ -97,7 +97,7 @@ class Committer:
         """Make durable what the tasks, opened under this membership, did since their last cut; whether it was anything.
 
         Goes on to its end even where the caller is cancelled. Raises CommitFailed (Fenced where the group went on
-        without this worker), KafkaFailure, UnsendableState, StateFailure; after any of them the tasks must be dropped.
+        without this worker), KafkaFailure, TaskStopped, StateFailure; after any of them the tasks must be dropped.
         """
         return await asyncio.shield(asyncio.ensure_future(self._commit(tasks, membership)))
 

@@ -23,7 +23,7 @@ from headrace.agents.cluster import TopicState
 from headrace.agents.config import Guarantee, WorkerConfig
 from headrace.agents.errors import CommitFailed
 from headrace.agents.membership import Membership
-from headrace.agents.producer import TRANSACTION_MS, OutputProducer
+from headrace.agents.producer import OutputProducer, transaction_s
 from headrace.sql.runtime.records import Cut, Position, TopicPartition
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Delivery(Protocol):
         """Whether so much is under way that no batch may be taken."""
 
     async def deliver(self, cuts: Sequence[TaskCut], membership: Membership) -> None:
-        """When this returns, Kafka has all of the cuts. Raises CommitFailed (Fenced), UnsendableState, KafkaFailure."""
+        """When this returns, Kafka has all of the cuts. Raises CommitFailed (Fenced), TaskStopped, KafkaFailure."""
 
     def fence(self, workers: Collection[str]) -> None:
         """End what workers that are gone left unfinished, so that nobody waits for it. Blocks."""
@@ -108,7 +108,7 @@ class ExactlyOnce:
         self._outlets = outlets
         self._worker = worker
         self._thread = _new_thread()
-        self._patience_s = int(config.kafka.get("transaction.timeout.ms", TRANSACTION_MS)) / 1000 + 5.0
+        self._patience_s = transaction_s(config) + 5.0
         """Longer than Kafka lets a transaction live."""
 
     def start(self) -> None:

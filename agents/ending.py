@@ -10,7 +10,6 @@ from aiokafka.errors import KafkaError as ConsumerError
 from confluent_kafka import KafkaException
 
 from headrace.agents.errors import CommitFailed, KafkaFailure, StateFailure, TaskStopped
-from headrace.agents.producer import UnsendableState
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +21,7 @@ EXIT_KAFKA = 3
 def verdict(error: BaseException) -> tuple[int, str]:
     """Exit code and message for the operator."""
     match error:
-        case TaskStopped() | UnsendableState():
+        case TaskStopped():
             return EXIT_STOPPED, str(error)
         case KafkaFailure() | CommitFailed() | StateFailure():
             return EXIT_KAFKA, str(error)

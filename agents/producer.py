@@ -17,7 +17,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.agents.cluster import TopicState
 from headrace.agents.config import WorkerConfig, librdkafka_options
-from headrace.agents.errors import CommitFailed, Fenced, KafkaFailure
+from headrace.agents.errors import CommitFailed, Fenced, KafkaFailure, TaskStopped
 from headrace.sql.runtime.records import Change, Headers, Output, Position, TopicPartition
 
 log = structlog.get_logger(__name__)
@@ -50,10 +50,6 @@ Record = tuple[bytes | None, bytes | None, int, Headers]
 """Value, key, timestamp, headers."""
 
 
-class UnsendableState(Exception):  # noqa: N818
-    """A state entry is larger than its changelog topic takes: the task cannot go on."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a topic refuses."""
@@ -80,6 +76,11 @@ class Limits:
         )
 
 
+def transaction_s(config: WorkerConfig) -> float:
+    """The longest life of a transaction, in seconds."""
+    return int(config.kafka.get("transaction.timeout.ms", TRANSACTION_MS)) / 1000
+
+
 class OutputProducer:
     """Idempotent, acks=all; with a transactional id, everything is sent in transactions.
 
@@ -96,6 +97,7 @@ class OutputProducer:
         self._limits = {name: Limits.of(topic) for name, topic in topics.items()}
         self._dead_letter_topic = dead_letter_topic
         self._failures: list[str] = []
+        self._transaction_s = transaction_s(config)
         outputs = [limits.bytes_max for name, limits in self._limits.items() if name != dead_letter_topic]
         self._bytes_max = max(outputs, default=BATCH_BYTES)
         self._producer = Producer(self._options(config, transactional_id))
@@ -109,7 +111,7 @@ class OutputProducer:
         else:
             mode = {
                 "transactional.id": transactional_id,
-                "transaction.timeout.ms": TRANSACTION_MS,
+                "transaction.timeout.ms": int(1000 * transaction_s(config)),
                 # A transaction that follows on another is told to try again until the markers of that are written.
                 "retry.backoff.ms": 5,
             }
@@ -152,7 +154,7 @@ class OutputProducer:
             self._send_screened(output, partition)
 
     def send_changes(self, changelog: TopicPartition, changes: Sequence[Change]) -> None:
-        """Hand one task's state changes over, in order. Raises UnsendableState and CommitFailed."""
+        """Hand one task's state changes over, in order. Raises CommitFailed; TaskStopped for one that is too large."""
         produce, (topic, partition) = self._producer.produce, changelog
         bytes_max = self._limits[topic].bytes_max
         pending: Iterator[Change] = iter(changes)
@@ -160,7 +162,7 @@ class OutputProducer:
             try:
                 for key, value in pending:
                     if value is not None and len(value) + len(key) > bytes_max:
-                        raise UnsendableState(
+                        raise TaskStopped(
                             f"an entry of {len(value) + len(key)} bytes does not fit changelog {topic} "
                             f"(max.message.bytes less overhead is {bytes_max})"
                         )
@@ -209,7 +211,7 @@ class OutputProducer:
             KafkaPartition(topic, partition, at.next_offset, at.metadata)
             for (topic, partition), at in positions.items()
         ]
-        patience_s = TRANSACTION_MS / 1000
+        patience_s = self._transaction_s
         self._calling(self._producer.send_offsets_to_transaction, offsets, group_metadata, patience_s)
         self._calling(self._producer.commit_transaction, patience_s)
 
@@ -310,24 +312,24 @@ class OutputProducer:
         return f"a record of {_bytes(record)} bytes is larger than the {bytes_max} that the topic takes"
 
     def _bury(self, topic: str, record: Record, error_class: str, message: str) -> None:
-        """Write a dead letter in the record's place. The value is cut where it does not fit there either."""
+        """Write a dead letter in the record's place, with as much of it as fits there."""
         dead_letters = self._dead_letter_topic
         if dead_letters is None or topic == dead_letters:
             raise KafkaFailure(f"topic {topic!r} does not take a record: {message}")
         value, key, timestamp, headers = record
         limits = self._limits[dead_letters]
-        room = max(min(limits.bytes_max, self._bytes_max) - _bytes((None, key, 0, headers)) - 1_000, 0)
-        if value is not None and len(value) > room:
-            message = f"{message}; {room} of {len(value)} bytes of its value are kept"
-            value = value[:room]
+        room = max(min(limits.bytes_max, self._bytes_max) - 1_000, 0)
+        if _bytes((None, None, 0, headers)) > room:
+            message, headers = f"{message}; its headers are left out", ()
+        room -= _bytes((None, None, 0, headers))
+        key, message = _cut(key, room, "key", message)
+        value, message = _cut(value, room - len(key or b""), "value", message)
         labels = {"class": error_class, "message": message, "topic": topic, "partition": "", "offset": "", "query": ""}
         marks = [(f"headrace.error.{name}", text.encode()) for name, text in labels.items()]
         self.dead_lettered += 1
         log.warning("output became a dead letter", topic=topic, error=error_class, message=message)
-        timestamp = min(timestamp, _now_ms() + limits.ahead_ms_max)
-        self._producer.produce(
-            dead_letters, value, key, ANY_PARTITION, None, None, max(timestamp, 1), [*headers, *marks]
-        )
+        timestamp = max(min(timestamp, _now_ms() + limits.ahead_ms_max), 1)
+        self._send_each(dead_letters, ANY_PARTITION, [(value, key, timestamp, [*headers, *marks])])
 
 
 def _records(output: Output) -> Iterable[Record]:
@@ -335,6 +337,14 @@ def _records(output: Output) -> Iterable[Record]:
     # librdkafka takes 0 for "now".
     timestamps = (timestamp if timestamp > 0 else 1 for timestamp in output.timestamps)
     return zip(output.values, output.keys, timestamps, headers, strict=True)
+
+
+def _cut(part: bytes | None, room: int, name: str, message: str) -> tuple[bytes | None, str]:
+    """As much of the key or the value of a record as there is room for; the message tells what is missing."""
+    room = max(room, 0)
+    if part is None or len(part) <= room:
+        return part, message
+    return part[:room], f"{message}; {room} of {len(part)} bytes of its {name} are kept"
 
 
 def _bytes(record: Record) -> int:

@@ -36,7 +36,7 @@ from headrace.agents.gate import Gate
 from headrace.agents.observer import Observer, Unobserved
 from headrace.agents.opening import TaskOpener
 from headrace.agents.ownership import Ownership
-from headrace.agents.producer import INIT_S, UnsendableState
+from headrace.agents.producer import INIT_S
 from headrace.agents.reader import GroupReader
 from headrace.agents.records import FetchedBatch
 from headrace.agents.status import CommitStatus, WorkerStatus, latency_status, restore_status, task_status
@@ -292,7 +292,7 @@ class Worker:
             await self._commit_open_tasks()
         except CommitFailed as error:
             log.warning("the last commit failed: its work will be done again", reason=str(error))
-        except (KafkaFailure, UnsendableState, StateFailure) as error:
+        except (KafkaFailure, TaskStopped, StateFailure) as error:
             log.error("the last commit failed: its work will be done again", error=str(error))
             return verdict(error)[0]
         return EXIT_DONE
