@@ -82,6 +82,7 @@ class Cluster:
         self._unreachable = ""
         self._options: dict[str, Any] = {**librdkafka_options(config), "error_cb": self._note_error}
         self._admin = self._new_admin()
+        """Whoever asks it holds it until the answer: a client that nobody holds gives none."""
 
     def _new_admin(self) -> AdminClient:
         return AdminClient(self._options)
@@ -116,7 +117,8 @@ class Cluster:
         if not names:
             return {}
         found = {}
-        futures = self._admin.describe_topics(TopicCollection(sorted(set(names))), request_timeout=REQUEST_S)
+        admin = self._admin
+        futures = admin.describe_topics(TopicCollection(sorted(set(names))), request_timeout=REQUEST_S)
         for name, future in futures.items():
             try:
                 description = _answer(future)
@@ -131,8 +133,8 @@ class Cluster:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         if not resources:
             return {}
-        configs = {}
-        for resource, future in self._admin.describe_configs(resources, request_timeout=REQUEST_S).items():
+        configs, admin = {}, self._admin
+        for resource, future in admin.describe_configs(resources, request_timeout=REQUEST_S).items():
             entries = self._result(future, f"configuration of topic {resource.name!r} cannot be read")
             configs[resource.name] = {entry.name: str(entry.value) for entry in entries.values()}
         return configs
@@ -143,7 +145,8 @@ class Cluster:
             return
         replicas = min(3, self._broker_count())
         new = [_new_topic(spec, replicas) for spec in specs]
-        for name, future in self._admin.create_topics(new, request_timeout=REQUEST_S).items():
+        admin = self._admin
+        for name, future in admin.create_topics(new, request_timeout=REQUEST_S).items():
             try:
                 _answer(future)
             except KafkaException as error:
@@ -160,7 +163,8 @@ class Cluster:
         existing = self._describe(names)
         if not existing:
             return
-        for name, future in self._admin.delete_topics(sorted(existing), request_timeout=REQUEST_S).items():
+        admin = self._admin
+        for name, future in admin.delete_topics(sorted(existing), request_timeout=REQUEST_S).items():
             try:
                 _answer(future)
             except KafkaException as error:
@@ -194,8 +198,8 @@ class Cluster:
         wanted = {KafkaPartition(*partition): spec for partition in partitions}
         topics = sorted({topic for topic, _ in partitions})
 
-        def ask() -> dict[TopicPartition, int]:
-            answers = self._admin.list_offsets(wanted, request_timeout=ASK_S)
+        def ask(admin: AdminClient) -> dict[TopicPartition, int]:
+            answers = admin.list_offsets(wanted, request_timeout=ASK_S)
             return {TopicPartition(p.topic, p.partition): int(_answer(f, ASK_S).offset) for p, f in answers.items()}
 
         return self._patiently(ask, f"offsets of {', '.join(topics)} cannot be read")
@@ -203,7 +207,8 @@ class Cluster:
     def delete_records(self, before: Mapping[TopicPartition, int]) -> None:
         """Delete the records of each partition that stand before an offset."""
         wanted = [KafkaPartition(*partition, offset) for partition, offset in before.items()]
-        for partition, future in self._admin.delete_records(wanted, request_timeout=REQUEST_S).items():
+        admin = self._admin
+        for partition, future in admin.delete_records(wanted, request_timeout=REQUEST_S).items():
             self._result(future, f"records of {partition.topic} cannot be deleted")
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Position]:
@@ -225,7 +230,7 @@ class Cluster:
         # coordinator yet; a consumer asks the same and waits. Under read_committed it asks for stable offsets.
         options = {**self._options, "group.id": self._group, "isolation.level": isolation}
 
-        def ask() -> dict[TopicPartition, Position]:
+        def ask(_admin: AdminClient) -> dict[TopicPartition, Position]:
             consumer = Consumer(options)
             try:
                 found = _ask_positions(consumer, wanted)
@@ -240,9 +245,9 @@ class Cluster:
     def has_members(self) -> bool:
         """Whether any worker of the app is in its group."""
 
-        def ask() -> bool:
+        def ask(admin: AdminClient) -> bool:
             try:
-                future = self._admin.describe_consumer_groups([self._group], request_timeout=ASK_S)[self._group]
+                future = admin.describe_consumer_groups([self._group], request_timeout=ASK_S)[self._group]
                 return bool(_answer(future, ASK_S).members)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
@@ -253,7 +258,8 @@ class Cluster:
 
     def delete_group(self) -> None:
         """Forget the app's group offsets. Fails while a worker is running."""
-        future = self._admin.delete_consumer_groups([self._group], request_timeout=REQUEST_S)[self._group]
+        admin = self._admin
+        future = admin.delete_consumer_groups([self._group], request_timeout=REQUEST_S)[self._group]
         try:
             _answer(future)
         except KafkaException as error:
@@ -263,18 +269,20 @@ class Cluster:
             if code != KafkaError.GROUP_ID_NOT_FOUND:
                 raise self._failure(f"offsets of group {self._group!r} cannot be deleted", error) from error
 
-    def _patiently(self, ask: Callable[[], T], failing: str) -> T:
+    def _patiently(self, ask: Callable[[AdminClient], T], failing: str) -> T:
         """Ask again where the cluster is between two states: librdkafka does not for admin requests."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
+            admin = self._admin
             try:
-                return ask()
+                return ask(admin)
             except KafkaException as error:
                 if error.args[0].code() not in PASSING or time.monotonic() > deadline:
                     raise self._failure(failing, error) from error
             # After a restart of the broker an old client asks in vain for ever: it keeps what it knew of coordinators.
             time.sleep(0.2)
-            self._admin = self._new_admin()
+            if self._admin is admin:  # or else another thread has made a new one by now
+                self._admin = self._new_admin()
 
     def _result(self, future: Future[T], failing: str) -> T:
         try:
