@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from headrace.sql import expressions as e
 from headrace.sql import options as o
@@ -97,6 +97,46 @@ def check_topic(sink: p.Sink, relations: Iterable[Relation], span: Span) -> None
             raise sql_error(f"topic `{sink.topic}` is read by `{relation.name}`", span)
 
 
+def check_declared_keys(sink: p.Sink, declared: Sequence[str], node: p.Node, statement: s.InsertInto) -> None:
+    """SqlError where a sink is declared with a key, and the records of the query have another one.
+
+    The bounds of a window are part of their key whether the declaration names them or not.
+    """
+    if not declared:
+        return
+    parts = p.key_parts(node)
+    if parts is None:
+        made: dict[str, str | None] = dict.fromkeys(p.kept_keys(node), "")
+    else:
+        made = {name: _column_of(node, name) for name, _ in parts}
+        made = {name: column for name, column in made.items() if column in declared or name not in _BOUNDS}
+    columns = {column or name for name, column in made.items() if column is not None}
+    if columns != set(declared) or None in made.values():
+        theirs = f"is ({', '.join(made)}) of the query" if made else "is that of its source"
+        raise sql_error(
+            f"the records of the query would not have the key ({', '.join(declared)}) of `{sink.name}`: theirs {theirs}",
+            statement.query.span,
+            "GROUP BY or PARTITION BY the columns of the key, and select them for it",
+        )
+
+
+_BOUNDS = (p.WINDOW_START, p.WINDOW_END)
+
+
+def _column_of(node: p.Node, key: str) -> str | None:
+    """The column that holds a part of the key in the rows of a node, perhaps converted; None where none does."""
+    if isinstance(node, p.Filter) or (isinstance(node, p.Over) and not p.is_rekeyed(node)):
+        return _column_of(node.input, key)
+    if not isinstance(node, p.Project):
+        return key
+    inner = _column_of(node.input, key)
+    for name, expr in node.items:
+        column = expr.operand if isinstance(expr, e.Cast) else expr
+        if isinstance(column, e.Column) and column.name == inner:
+            return name
+    return None
+
+
 def _key_columns(node: p.Node, span: Span) -> tuple[str, ...] | None:
     """Names of the record key's parts: a key's output name where it is selected, else its name below."""
     parts = p.key_parts(node)
@@ -107,7 +147,7 @@ def _key_columns(node: p.Node, span: Span) -> tuple[str, ...] | None:
         return None
     while isinstance(origin, p.Over) and not p.is_rekeyed(origin):
         origin = p.origin_of(origin.input)
-    fixed = (p.WINDOW_START, p.WINDOW_END) if isinstance(origin, p.Aggregate) else ()
+    fixed = _BOUNDS if isinstance(origin, p.Aggregate) else ()
     names = tuple(name if name in fixed else _output_name(node, name) for name, _ in parts)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

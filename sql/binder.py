@@ -9,7 +9,7 @@ from headrace.sql import expressions as e
 from headrace.sql import options as o
 from headrace.sql import plan as p
 from headrace.sql import syntax as s
-from headrace.sql.bind_sinks import bind_sink, check_emission, check_topic, has_keys
+from headrace.sql.bind_sinks import bind_sink, check_declared_keys, check_emission, check_topic, has_keys
 from headrace.sql.bind_sources import bind_source
 from headrace.sql.errors import Problem, SqlError, sql_error
 from headrace.sql.functions.catalog import BUILT_IN, Functions
@@ -218,6 +218,8 @@ class Binder:
         sink = target.sink or bind_sink(target.name, target.name.lower(), kind, node, options, statement.query)
         if target.sink is None:
             check_topic(sink, self._relations, statement.target.span)
+        if declared is not None:
+            check_declared_keys(sink, [column.name.text for column in declared.columns if column.key], node, statement)
         self._add_query(target.name, node, sink, settings)
         reader = node if target.sink is None else None
         self._relations[name_key(statement.target)] = replace(target, node=reader, sink=sink)
