@@ -46,6 +46,8 @@ class QueryStatus:
     query: str
     emitted: int
     late: int
+    late_after_idle: int
+    """Came for windows that had closed while its source partition was idle."""
     dead_lettered: int
     skipped: int
 
@@ -156,7 +158,14 @@ def task_status(opened: OpenTask, ends: PartitionEnds) -> TaskStatus:
         0 if opened.store is None else opened.store.size,
         tuple(_input_status(opened, partition, ends) for partition in sorted(opened.expected)),
         tuple(
-            QueryStatus(name, emitted.get(name, 0), counter.late, counter.dead_lettered, counter.skipped)
+            QueryStatus(
+                name,
+                emitted.get(name, 0),
+                counter.late,
+                counter.late_after_idle,
+                counter.dead_lettered,
+                counter.skipped,
+            )
             for name, counter in task.counters.items()
         ),
     )

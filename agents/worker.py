@@ -155,6 +155,8 @@ class Worker:
         self._delivery = new_delivery(self.config, outlets, self._name, self)
         # Before the group may count on this worker: what its predecessor left unfinished holds everybody up.
         await self._renew()
+        if self._outcome.done():
+            return  # and joins no group, whose others would wait for it
         exchanges = self.topology.topics_of(TopicKind.REPARTITION)
         self._purge = purge.PurgeSchedule(exchanges, time.monotonic(), purge.INTERVAL_S)
         cache_bytes_max = self.config.state_cache_bytes
@@ -270,10 +272,10 @@ class Worker:
 
     async def _close(self, code: int) -> int:
         self._background.close()
+        if self._started and code == EXIT_DONE:
+            code = await self._commit_finally()
         numbers = self.numbers()
         if self._started:
-            if code == EXIT_DONE:
-                code = await self._commit_finally()
             self._settled = False
             await self._app.stop()
             await self._committer.idle()

@@ -123,6 +123,14 @@ INSTRUMENTS = (
         _by_query(lambda q: q.late),
     ),
     Instrument(
+        "headrace.records.late_after_idle",
+        Kind.COUNTER,
+        "{record}",
+        "Records for windows that had closed while their source partition was idle; they are no dead letters.",
+        _QUERY,
+        _by_query(lambda q: q.late_after_idle),
+    ),
+    Instrument(
         "headrace.records.dead_lettered",
         Kind.COUNTER,
         "{record}",

@@ -112,9 +112,10 @@ def check_declared_keys(sink: p.Sink, declared: Sequence[str], node: p.Node, sta
         made = {name: column for name, column in made.items() if column in declared or name not in _BOUNDS}
     columns = {column or name for name, column in made.items() if column is not None}
     if columns != set(declared) or None in made.values():
-        theirs = f"is ({', '.join(made)}) of the query" if made else "is that of its source"
+        theirs = f"({', '.join(made)}) of the query" if made else "that of its source"
+        wanted = f"({', '.join(declared)}) of `{sink.name}`"
         raise sql_error(
-            f"the records of the query would not have the key ({', '.join(declared)}) of `{sink.name}`: theirs {theirs}",
+            f"the records of the query would not have the key {wanted}: theirs is {theirs}",
             statement.query.span,
             "GROUP BY or PARTITION BY the columns of the key, and select them for it",
         )

@@ -177,6 +177,14 @@ QUERY = Board(
                     ((late_share("stage"), "{{stage}}"),),
                     warn=0.01,
                 ),
+                Panel(
+                    "Late after idleness",
+                    "cps",
+                    "Records that came for windows that had closed while their source partition was idle, a second. "
+                    "A longer idle_timeout waits for them.",
+                    ((rate("headrace_records_late_after_idle_total", "query", "query"), "{{query}}"),),
+                    warn=0.001,
+                ),
             ),
         ),
     ),

@@ -42,7 +42,7 @@ TASK = TaskStatus(
     7,
     4_096,
     (InputStatus("trades", 3, 90, 100, 10, 1_500, False, 90, 2),),
-    (QueryStatus("totals", 40, 2, 1, 0),),
+    (QueryStatus("totals", 40, 2, 3, 1, 0),),
 )
 STATUS = WorkerStatus(
     100.0,
@@ -138,7 +138,9 @@ def test_status_tells_all_that_is_known() -> None:
         assert found["latency_ms"] == {"p50": 120.0, "p99": 480.0}
         (task,) = found["tasks"]
         assert task["inputs"][0]["lag"] == 10
-        assert task["queries"] == [{"query": "totals", "emitted": 40, "late": 2, "dead_lettered": 1, "skipped": 0}]
+        assert task["queries"] == [
+            {"query": "totals", "emitted": 40, "late": 2, "late_after_idle": 3, "dead_lettered": 1, "skipped": 0}
+        ]
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Cache-Control"] == "no-store"
 
