@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -24,14 +24,12 @@ from headrace.agents.config import Guarantee, WorkerConfig
 from headrace.agents.errors import CommitFailed
 from headrace.agents.membership import Membership
 from headrace.agents.producer import OutputProducer, transaction_s
+from headrace.agents.task import Task
 from headrace.sql.runtime.records import Cut, Position, TopicPartition
-
-if TYPE_CHECKING:
-    from headrace.agents.task import Task
 
 log = structlog.get_logger(__name__)
 
-TaskCut = tuple["Task", Cut]
+TaskCut = tuple[Task, Cut]
 
 IN_FLIGHT_MAX = 500_000
 """Records handed to the producer and not acknowledged, above which no batch is taken."""
@@ -66,7 +64,7 @@ class Delivery(Protocol):
     async def admit(self) -> None:
         """A batch is about to be processed. Raises Fenced where what it makes could not be taken back."""
 
-    def take(self, task: Task) -> None:
+    def collect(self, task: Task) -> None:
         """A task may have outputs. Raises CommitFailed."""
 
     @property
@@ -124,7 +122,7 @@ class ExactlyOnce:
     async def admit(self) -> None:
         """The commit is what the group may refuse."""
 
-    def take(self, task: Task) -> None:
+    def collect(self, task: Task) -> None:
         """Outputs wait in their task."""
 
     @property
@@ -190,7 +188,7 @@ class AtLeastOnce:
     async def admit(self) -> None:
         await self._group.confirm_membership()
 
-    def take(self, task: Task) -> None:
+    def collect(self, task: Task) -> None:
         if self.producer is None or self._flushing:
             return
         for output in task.take_outputs():

@@ -9,7 +9,6 @@ import structlog
 
 from headrace.agents.background import Background
 from headrace.agents.cluster import Cluster
-from headrace.agents.commit import OpenTask
 from headrace.agents.commit_clock import CommitClock
 from headrace.agents.config import WorkerConfig
 from headrace.agents.delivery import Delivery
@@ -18,6 +17,7 @@ from headrace.agents.finite import Ends
 from headrace.agents.gate import Gate
 from headrace.agents.liveness import Liveness, SeenEnd, Stall, Stand
 from headrace.agents.observer import Observer
+from headrace.agents.open_task import OpenTask
 from headrace.agents.records import FetchedBatch
 from headrace.agents.status import PartitionEnds
 from headrace.agents.suspects import Suspects
@@ -91,7 +91,7 @@ class Feed:
             return
         if partition in opened.ended:
             return
-        if self._gate.lead.holds(partition, batch.fetch_offset):
+        if self._gate.lead.stops(partition, batch.fetch_offset):
             await self._gate.hold({partition: batch.fetch_offset})
             return
         if (end := self._end_of(partition)) is not None:
@@ -101,7 +101,7 @@ class Feed:
                 for each in self._suspects.parts(part):
                     self._process(opened, partition, each)
             opened.took(partition, len(part), part.first_timestamp if partition.topic in self._sources else None)
-        self._delivery.take(opened.task)
+        self._delivery.collect(opened.task)
         self._end_inputs(opened)
         await self._gate.hold({partition: batch.next_offset})
         self._clock.wake()
@@ -135,7 +135,7 @@ class Feed:
         """In a finite run: tell the task of source partitions that are read to their end."""
         if reached := self._ends.reach(opened):
             self._background.spawn(self._gate.close(reached))
-            self._delivery.take(opened.task)
+            self._delivery.collect(opened.task)
 
     async def begin(self, opened: OpenTask) -> None:
         """Read for a task that is open now."""
@@ -195,7 +195,7 @@ class Feed:
                 mine = []  # nobody looks where they end, nor expects them to move
             at_end = [each.partition for each in mine if each.end == each.position]
             opened.task.tick(now, [partition for partition in at_end if not self._gate.lead.leads(partition)])
-            stands += [each for each in mine if not self._gate.holds(each.partition)]
+            stands += [each for each in mine if not self._gate.is_held(each.partition)]
         begun, over = self._liveness.observe(now, stands, waiting_for_commit=self.full)
         for stall in begun:
             stand = stall.stand

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from headrace.agents.checkpoint import read_metadata
-from headrace.agents.commit import OpenTask
+from headrace.agents.open_task import OpenTask
 from headrace.sql.runtime.records import Position, TopicPartition
 
 

@@ -34,7 +34,7 @@ class Lead:
         """The first offset that is not to be read yet; None: all may be."""
         return self._reached.get(partition, NOWHERE).next_offset if self.leads(partition) else None
 
-    def holds(self, partition: TopicPartition, offset: int) -> bool:
+    def stops(self, partition: TopicPartition, offset: int) -> bool:
         """Whether a reader that stands at the offset has to wait."""
         bound = self.bound(partition)
         return bound is not None and offset >= bound
@@ -48,5 +48,5 @@ class Lead:
         return [
             partition
             for partition, offset in positions.items()
-            if self._reached.get(partition, NOWHERE).is_idle and self.holds(partition, offset)
+            if self._reached.get(partition, NOWHERE).is_idle and self.stops(partition, offset)
         ]

@@ -31,7 +31,7 @@ class Gate:
         self._held: set[TopicPartition] = set()
         """Not read because the version that is followed has come no further."""
 
-    def holds(self, partition: TopicPartition) -> bool:
+    def is_held(self, partition: TopicPartition) -> bool:
         """Whether the partition is not read because of the version that is followed."""
         return partition in self._held
 
@@ -41,7 +41,7 @@ class Gate:
 
     async def place(self, positions: Mapping[TopicPartition, int]) -> None:
         """Have the partitions read from these positions on, now or as soon as they may be."""
-        free = {partition: at for partition, at in positions.items() if not self.lead.holds(partition, at)}
+        free = {partition: at for partition, at in positions.items() if not self.lead.stops(partition, at)}
         self._held.difference_update(free)
         self._held.update(positions.keys() - free.keys())
         if free and not self.paused:
@@ -49,14 +49,14 @@ class Gate:
 
     async def hold(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read no further in those of the partitions that have come as far as they may."""
-        if waiting := [partition for partition, at in positions.items() if self.lead.holds(partition, at)]:
+        if waiting := [partition for partition, at in positions.items() if self.lead.stops(partition, at)]:
             self._held.update(waiting)
             await self._reader().withhold(waiting)
 
     async def adjust(self, positions: Mapping[TopicPartition, int]) -> None:
         """Release and hold partitions after what the version that is followed has reached by now."""
         held = {partition: at for partition, at in positions.items() if partition in self._held}
-        await self.place({partition: at for partition, at in held.items() if not self.lead.holds(partition, at)})
+        await self.place({partition: at for partition, at in held.items() if not self.lead.stops(partition, at)})
         await self.hold({partition: at for partition, at in positions.items() if partition not in held})
 
     async def close(self, partitions: Collection[TopicPartition]) -> None:

@@ -10,8 +10,8 @@ import structlog
 from headrace.agents.changelog import RestoreProgress, Restorer, Span
 from headrace.agents.checkpoint import read_metadata
 from headrace.agents.cluster import Cluster, TopicState
-from headrace.agents.commit import OpenTask
 from headrace.agents.config import WorkerConfig
+from headrace.agents.open_task import OpenTask
 from headrace.agents.tables import Identity, MemoryStore, RestorableStore, UnusableState, open_rocks
 from headrace.agents.task import Task
 from headrace.agents.task_factory import TaskFactory

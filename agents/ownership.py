@@ -17,10 +17,10 @@ import structlog
 from headrace.agents.background import Background
 from headrace.agents.changelog import RestoreCancelled, RestoreProgress
 from headrace.agents.cluster import Cluster
-from headrace.agents.commit import OpenTask
 from headrace.agents.delivery import Group
 from headrace.agents.errors import Fenced, KafkaFailure, StateFailure, TaskStopped
 from headrace.agents.membership import Membership
+from headrace.agents.open_task import OpenTask
 from headrace.agents.opening import TaskOpener
 from headrace.agents.topology import TaskId, TaskSpec
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from headrace.agents.changelog import RestoreProgress
-from headrace.agents.commit import OpenTask
 from headrace.agents.liveness import SeenEnd
+from headrace.agents.open_task import OpenTask
 from headrace.agents.topology import TaskId
 from headrace.sql.runtime.records import TopicPartition
 from headrace.sql.runtime.watermarks import END, START

@@ -22,7 +22,7 @@ from headrace.agents.assignor import Member, TaskAssignor
 from headrace.agents.background import Background
 from headrace.agents.checkpoint import Progress
 from headrace.agents.cluster import Cluster, TopicState
-from headrace.agents.commit import Committer, OpenTask
+from headrace.agents.commit import Committer
 from headrace.agents.commit_clock import CommitClock
 from headrace.agents.config import WorkerConfig
 from headrace.agents.delivery import Outlets, new_delivery
@@ -34,6 +34,7 @@ from headrace.agents.finite import Ends, all_ended
 from headrace.agents.following import Reached
 from headrace.agents.gate import Gate
 from headrace.agents.observer import Observer, Unobserved
+from headrace.agents.open_task import OpenTask
 from headrace.agents.opening import TaskOpener
 from headrace.agents.ownership import Ownership
 from headrace.agents.producer import INIT_S
@@ -427,7 +428,7 @@ class Worker:
         try:
             committed = await self._commit_open_tasks()
             for opened in self._owned.tasks.values():
-                self._delivery.take(opened.task)
+                self._delivery.collect(opened.task)
         except CommitFailed as error:
             await self._begin_anew(error)
             return True

@@ -9,11 +9,12 @@ from typing import cast
 
 import pytest
 
-from headrace.agents.commit import LATENCIES, Committer, OpenTask
+from headrace.agents.commit import LATENCIES, Committer
 from headrace.agents.delivery import Delivery, TaskCut
 from headrace.agents.errors import CommitFailed
 from headrace.agents.membership import Membership
 from headrace.agents.observer import Unobserved
+from headrace.agents.open_task import OpenTask
 from headrace.agents.status import LatencyStatus, latency_status
 from headrace.agents.tables import RestorableStore
 from headrace.agents.task import Task

@@ -13,7 +13,6 @@ from tests.unit.readers import Reader
 
 from headrace.agents.background import Background
 from headrace.agents.cluster import Cluster
-from headrace.agents.commit import OpenTask
 from headrace.agents.commit_clock import CommitClock
 from headrace.agents.config import WorkerConfig
 from headrace.agents.delivery import Delivery
@@ -24,6 +23,7 @@ from headrace.agents.following import Reached
 from headrace.agents.gate import Gate
 from headrace.agents.liveness import UNSEEN, SeenEnd
 from headrace.agents.observer import Unobserved
+from headrace.agents.open_task import OpenTask
 from headrace.agents.records import FetchedBatch
 from headrace.agents.task import Task
 from headrace.agents.topology import TaskId, TaskSpec
@@ -78,7 +78,7 @@ class Taking:
     def __init__(self) -> None:
         self.taken = 0
 
-    def take(self, task: Task) -> None:  # noqa: ARG002 (a protocol)
+    def collect(self, task: Task) -> None:  # noqa: ARG002 (a protocol)
         self.taken += 1
 
 
@@ -201,7 +201,7 @@ def test_worker_that_follows_takes_what_the_other_version_has_read() -> None:
     scene = play(read)
     assert scene.task.offsets == [10, 11]
     assert scene.reader.at[SOURCE] is None
-    assert scene.gate.holds(SOURCE)
+    assert scene.gate.is_held(SOURCE)
 
 
 def test_batch_behind_what_the_other_version_has_read_waits() -> None:

@@ -11,17 +11,17 @@ FIRST, SECOND, OTHER = TopicPartition("in", 0), TopicPartition("in", 1), TopicPa
 
 def test_without_a_lead_everything_may_be_read() -> None:
     lead = Lead()
-    assert not lead.holds(FIRST, 10**9)
+    assert not lead.stops(FIRST, 10**9)
     assert lead.bound(FIRST) is None
     assert lead.idle({FIRST: 0}) == []
 
 
 def test_a_reader_waits_where_the_other_version_stands() -> None:
     lead = Lead({FIRST: Reached(10)})
-    assert [lead.holds(FIRST, offset) for offset in (9, 10, 11)] == [False, True, True]
+    assert [lead.stops(FIRST, offset) for offset in (9, 10, 11)] == [False, True, True]
     # Of a topic that is followed, a partition that is not told has not been read; another topic is free.
-    assert lead.holds(SECOND, 0)
-    assert not lead.holds(OTHER, 0)
+    assert lead.stops(SECOND, 0)
+    assert not lead.stops(OTHER, 0)
     assert [lead.bound(each) for each in (FIRST, SECOND, OTHER)] == [10, 0, None]
 
 

@@ -24,7 +24,7 @@ def test_everything_is_read_where_nothing_is_followed() -> None:
     asyncio.run(gate.place({FIRST: 3, INTERNAL: 5}))
     asyncio.run(gate.hold({FIRST: 10}))
     assert reader.at == {FIRST: 3, INTERNAL: 5}
-    assert not gate.holds(FIRST)
+    assert not gate.is_held(FIRST)
 
 
 def test_nothing_is_read_while_paused() -> None:
@@ -54,13 +54,13 @@ def test_partition_waits_where_the_version_that_is_followed_stands() -> None:
     gate.follow({FIRST: Reached(5), SECOND: Reached(2)})
     asyncio.run(gate.place({FIRST: 3, SECOND: 2, INTERNAL: 7}))
     assert reader.at == {FIRST: 3, INTERNAL: 7}
-    assert (gate.holds(FIRST), gate.holds(SECOND), gate.holds(INTERNAL)) == (False, True, False)
+    assert (gate.is_held(FIRST), gate.is_held(SECOND), gate.is_held(INTERNAL)) == (False, True, False)
 
     asyncio.run(gate.hold({FIRST: 4}))
     assert reader.at[FIRST] == 3
     asyncio.run(gate.hold({FIRST: 5}))
     assert reader.at[FIRST] is None
-    assert gate.holds(FIRST)
+    assert gate.is_held(FIRST)
 
 
 def test_partition_goes_on_when_the_version_that_is_followed_has_and_stops_where_it_stands_still() -> None:
@@ -70,7 +70,7 @@ def test_partition_goes_on_when_the_version_that_is_followed_has_and_stops_where
     gate.follow({FIRST: Reached(6), SECOND: Reached(9)})
     asyncio.run(gate.adjust({FIRST: 5, SECOND: 9}))
     assert reader.at == {FIRST: 5, SECOND: None}
-    assert (gate.holds(FIRST), gate.holds(SECOND)) == (False, True)
+    assert (gate.is_held(FIRST), gate.is_held(SECOND)) == (False, True)
 
 
 def test_what_may_go_on_while_paused_is_placed_by_the_resume() -> None:

@@ -16,9 +16,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from tests.unit.batches import batch_of
 
-from headrace.agents.commit import Committer, OpenTask
+from headrace.agents.commit import Committer
 from headrace.agents.delivery import Delivery, TaskCut
 from headrace.agents.membership import Membership
+from headrace.agents.open_task import OpenTask
 from headrace.agents.task import Task
 from headrace.app.logging import configure_logging
 from headrace.app.settings import LogFormat, LogLevel
