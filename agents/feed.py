@@ -27,6 +27,10 @@ from headrace.sql.runtime.records import RecordBatch, TopicPartition
 log = structlog.get_logger(__name__)
 
 
+PENDING_BYTES_MAX = 64 * 1024 * 1024
+"""Outputs that may wait for a commit: far more than a second brings, and a bound while Kafka stands still."""
+
+
 class OpenTasks(Protocol):
     """The tasks that the worker has open."""
 
@@ -79,8 +83,10 @@ class Feed:
     @property
     def full(self) -> bool:
         """Whether so much waits for a commit that no batch may be taken."""
-        pending = sum(opened.task.pending for opened in self._open.tasks.values())
-        return pending > self._pending_max or self._delivery.full
+        tasks = [opened.task for opened in self._open.tasks.values()]
+        if sum(task.pending for task in tasks) > self._pending_max or self._delivery.full:
+            return True
+        return sum(task.pending_bytes for task in tasks) > PENDING_BYTES_MAX
 
     async def take(self, batch: FetchedBatch) -> None:
         """Raises CommitFailed where its records broke the task, or what it made cannot be delivered; TaskStopped."""

@@ -121,6 +121,7 @@ class OutputProducer:
             "batch.size": min(BATCH_BYTES, smallest),
             "batch.num.messages": 100_000,
             "queue.buffering.max.messages": 2_000_000,
+            "queue.buffering.max.kbytes": 256 * 1024,
             **mode,
             "partitioner": "murmur2_random",
             **librdkafka_options(config),

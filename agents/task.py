@@ -168,6 +168,11 @@ class Task:
         return waiting + sum(state.pending for state in execution.states)
 
     @property
+    def pending_bytes(self) -> int:
+        """What the outputs that wait for a commit take, by estimate."""
+        return sum(sink.bytes for sink in self._execution.sinks)
+
+    @property
     def caches(self) -> Iterator[Cache]:
         """Its cached state, for `trim_caches`."""
         for state in self._execution.states:

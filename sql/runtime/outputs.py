@@ -31,6 +31,8 @@ class SinkBuffer:
         self._encode = encode
         self.emitted = 0
         """Records ever emitted."""
+        self.bytes = 0
+        """What the values that wait take, by the first and the last of those that came together."""
 
     def extend(
         self,
@@ -46,7 +48,9 @@ class SinkBuffer:
             return
         output = self._output
         start = len(output)
-        output.values.extend(self._encode(rows))
+        encoded = self._encode(rows)
+        output.values.extend(encoded)
+        self.bytes += (len(encoded[0] or b"") + len(encoded[-1] or b"")) * len(rows) // 2
         if isinstance(keys[0], msgspec.Struct):
             keys = _encode_lines(keys).split(b"\n")
             keys.pop()
@@ -67,6 +71,7 @@ class SinkBuffer:
         if not len(self._output):
             return []
         taken, self._output = self._output, Output(self._output.topic, None)
+        self.bytes = 0
         return [taken]
 
 

@@ -17,7 +17,7 @@ from headrace.agents.commit_clock import CommitClock
 from headrace.agents.config import WorkerConfig
 from headrace.agents.delivery import Delivery
 from headrace.agents.errors import BatchFailed, KafkaFailure, TaskStopped
-from headrace.agents.feed import Feed
+from headrace.agents.feed import PENDING_BYTES_MAX, Feed
 from headrace.agents.finite import Ends
 from headrace.agents.following import Reached
 from headrace.agents.gate import Gate
@@ -39,7 +39,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.spec = TaskSpec(TaskId("totals-1", 0), INPUTS, None)
-        self.pending = 0
+        self.pending = self.pending_bytes = 0
         self.offsets: list[int] = []
         self.ended: list[TopicPartition] = []
         self.asleep: list[TopicPartition] = []
@@ -287,6 +287,10 @@ def test_feed_is_full_above_what_may_wait_for_a_commit() -> None:
         scene.task.pending = 100
         assert not scene.feed.full
         scene.task.pending = 101
+        assert scene.feed.full
+        scene.task.pending, scene.task.pending_bytes = 1, PENDING_BYTES_MAX
+        assert not scene.feed.full
+        scene.task.pending_bytes += 1
         assert scene.feed.full
 
     play(fill)

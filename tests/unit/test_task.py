@@ -416,6 +416,16 @@ def test_lost_records_stop_the_task_unless_told_to_go_on() -> None:
     assert lenient.lost == {FIRST: 4}
 
 
+def test_memory_of_outputs_that_wait_is_known_until_they_are_taken() -> None:
+    source = "CREATE STREAM events (k VARCHAR KEY, at TIMESTAMP, WATERMARK FOR at);"
+    task = open_task(MemoryStore(), factory(sql=f"{source} SELECT REPEAT('x', 1000) AS x FROM events;"))
+    feed(task, FIRST, 1, 2, 3)
+    feed(task, SECOND, 1)
+    waiting = task.pending_bytes
+    assert waiting == sum(len(value or b"") for output in task.take_outputs() for value in output.values) > 4_000
+    assert task.pending_bytes == 0
+
+
 def test_records_that_are_lost_at_the_end_of_a_partition_count_without_one_that_follows() -> None:
     strict, lenient = open_task(MemoryStore()), open_task(MemoryStore(), factory(continue_when_lost=True))
     for task in (strict, lenient):
