@@ -31,7 +31,7 @@ from headrace.sql.runtime.single_values import SingleValueDecoder
 from headrace.sql.runtime.state import GroupedState, timers_prefix
 from headrace.sql.runtime.watermarks import END, Watermarks, earlier, newest_before
 from headrace.sql.runtime.windowed import PartialWindows, WindowedState
-from headrace.sql.windows import Cumulating, Hopping, Session, most_windows
+from headrace.sql.windows import Session, Several, most_windows
 
 _WITH_QUERY = (ph.SinkOp, ph.AggregateOp, ph.OverOp, ph.TopOp, ph.RowsToExchange)
 _decode_block = msgspec.msgpack.Decoder(Block).decode
@@ -163,7 +163,7 @@ class CompiledStage:
             return SessionState(codec, store, number, live, window.gap_ms, self._unite[number], held)
         if window is not None:
             can_reread = operator.form is ph.Form.MERGE and operator.emission is ph.Emission.FINAL
-            windows = most_windows(window) if isinstance(window, (Hopping, Cumulating)) else 1
+            windows = most_windows(window) if isinstance(window, Several) else 1
             return WindowedState(codec, store, number, live, held, reread=windows if can_reread else 0)
         if operator.ttl_ms is not None:
             return ExpiringState(codec, store, number, live, operator.ttl_ms)

@@ -20,7 +20,7 @@ from headrace.sql.expressions import Column, Expr
 from headrace.sql.runtime.codec import place_in_union
 from headrace.sql.runtime.execution import QueryErrors
 from headrace.sql.types import Kind, Type
-from headrace.sql.windows import Cumulating, Daily, Hopping, Session, Several, Tumbling, step_of
+from headrace.sql.windows import Daily, Session, Several, Tumbling, step_of
 
 _MOST_BLOCKS = 12
 """Behind so many blocks a function of its own begins: Python nests 20 in one."""
@@ -310,7 +310,7 @@ class RowWriter:
 
     def with_first(self, function: FunctionWriter, operator: ph.RowsToExchange | ph.AggregateOp, row: Row) -> Row:
         """The row with the end of its first window, where it is in several."""
-        if not isinstance(operator.window, (Hopping, Cumulating)):
+        if not isinstance(operator.window, Several):
             return row
         first = safe_name("first_end", function.taken)
         function.line(f"{first} = {row.first or ends_code(operator.window, row.time)[0]}")

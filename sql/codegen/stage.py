@@ -21,7 +21,7 @@ from headrace.sql.codegen.writer import FunctionWriter, safe_name
 from headrace.sql.over_layout import layout_of
 from headrace.sql.runtime.columns import DecodedColumn
 from headrace.sql.runtime.watermarks import END, earlier
-from headrace.sql.windows import Cumulating, Hopping, Window
+from headrace.sql.windows import Several, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class _StageWriter:
                     columns[column.name] = Variable(variable, column.nullable)
                     function.line(f"{variable} = row.{field}")
                 function.line("time = row.time")
-                first = "row.first" if isinstance(_window(operator), (Hopping, Cumulating)) else None
+                first = "row.first" if isinstance(_window(operator), Several) else None
                 row = Row(columns, "time", ("time", "row.origin", "row.position"), first=first)
                 self._rows.operator(function, operator, row)
         self._functions.append(function)

@@ -12,7 +12,7 @@ from headrace.sql.codegen.expressions import fails
 from headrace.sql.codegen.windows import may_fail as window_may_fail
 from headrace.sql.expressions import Column
 from headrace.sql.types import Kind, python_type
-from headrace.sql.windows import Cumulating, Hopping, Window
+from headrace.sql.windows import Several, Window
 
 
 def row_struct(columns: tuple[Column, ...], window: Window | None, *, ordered: bool) -> type:
@@ -24,7 +24,7 @@ def row_struct(columns: tuple[Column, ...], window: Window | None, *, ordered: b
         python = python_type(column.type)
         fields.append((f"c{index}", python | None if column.nullable else python))
     fields.append(("time", int))
-    if isinstance(window, (Hopping, Cumulating)):
+    if isinstance(window, Several):
         fields.append(("first", int))
     if ordered:
         fields += [("origin", int | bytes), ("position", int)]
