@@ -153,6 +153,28 @@ def test_late_record_misses_only_the_windows_that_have_closed() -> None:
     assert [letter.kind for letter in result.dead_letters] == ["late"]
 
 
+@pytest.mark.parametrize("emit", ["CHANGES", "FINAL"])
+@pytest.mark.parametrize("mode", ["single", "partitioned"])
+@pytest.mark.parametrize("window", ["HOPPING (6s, 3s)", "CUMULATE (3s, 12s)"])
+def test_window_that_a_record_was_late_for_stays_without_it_where_others_hold_it_open(
+    window: str, mode: str, emit: str
+) -> None:
+    """Late is decided by the record's own partition, and goes with the row to where it is counted."""
+    #                                   0    5    10
+    ahead, late, behind = rows("        x"), rows("    x"), rows(" x")
+    records = [
+        *({"partition": 1, "value": row} for row in behind),
+        *({"partition": 0, "value": row} for row in (*ahead, *late)),
+    ]
+    app = App(SOURCE.format(window=window, delay=0, emit=emit))
+    result = app.local(records=records, mode=mode, partitions=2)
+    counted = {(start, end): n for start, end, n in windows(result)}
+    closed = [(start, end) for start, end in counted if end <= 8]
+    assert closed
+    assert all(counted[bounds] == 1 for bounds in closed)  # the row of the partition that is behind
+    assert result.counts.late == 1
+
+
 def test_partitions_read_one_after_the_other_lose_nothing() -> None:
     records = [
         {"partition": partition, "value": {"k": "a", "v": 1, "at": second * 1000}}
