@@ -82,7 +82,15 @@ class CountTask:
     def pending(self) -> int:
         return len(self._dirty) + sum(map(len, self._outputs))
 
+    @property
+    def pending_bytes(self) -> int:
+        return 0
+
     def begin(self, partition: TopicPartition, offset: int) -> None:
+        self._next[partition] = offset
+        self._moved = True
+
+    def skip(self, partition: TopicPartition, offset: int) -> None:
         self._next[partition] = offset
         self._moved = True
 
