@@ -1,9 +1,9 @@
-"""What a worker is told by whoever started it, and what it answers: lines on its stdin and its stdout.
+"""What a worker is told by whoever started it: lines on its stdin. What it answers is in app/answers.py.
 
-The first line of stdin is the order. Commands come after it: `pause`, `resume`, and `status`, which is answered by one
-line {"status": …}; `follow` with a JSON object, {topic: {partition: [offset, idle]}}, says how far another version of
-the app has come, which this one is not to pass. A worker that fails says why in a line {"failure": …} before it ends.
-Where stdin ends, the supervisor is gone, whatever ended it, and the worker stops.
+The first line of stdin is the order. Commands come after it: `pause`, `resume`, and `status`, which is answered;
+`follow` with a JSON object, {topic: {partition: [offset, idle]}}, says how far another version of the app has come,
+which this one is not to pass. A worker that fails answers why before it ends. Where stdin ends, the supervisor is gone,
+whatever ended it, and the worker stops.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import structlog
 from headrace.agents.following import Reached
 from headrace.agents.observer import Observer
 from headrace.agents.worker import Service, Worker
+from headrace.app.answers import Answer, Answers
 from headrace.sql.runtime.records import TopicPartition
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Lines:
 class Control:
     """A `Service` of a worker: obeys commands, beside another service."""
 
-    def __init__(self, lines: Lines, beside: Service) -> None:
+    def __init__(self, lines: Lines, answers: Answers, beside: Service) -> None:
+        self._answers = answers
         self._beside = beside
         self._early: deque[bytes] = deque()
         """Commands from before the worker was there."""
@@ -112,21 +114,12 @@ class Control:
                 self._worker.resume()
             case b"status":
                 # In a thread: the worker does not wait for who asks to read.
-                self._loop.run_in_executor(None, _say, {"status": asdict(self._worker.status())})
+                status = Answer(status=asdict(self._worker.status()))
+                self._loop.run_in_executor(None, self._answers.say, status)
             case _:
                 log.error("no such command", command=command.decode(errors="replace"))
 
     async def stop(self) -> None:
         if self._worker is not None and self._worker.failure is not None:
-            _say({"failure": self._worker.failure})
+            self._answers.say(Answer(failure=self._worker.failure))
         await self._beside.stop()
-
-
-def _say(answer: Mapping[str, object]) -> None:
-    """One line. Whoever listens is the one that started us: where it is gone, we are told to stop."""
-    line = orjson.dumps(answer, option=orjson.OPT_NON_STR_KEYS) + b"\n"
-    try:
-        while line:
-            line = line[os.write(1, line) :]
-    except BrokenPipeError:
-        pass

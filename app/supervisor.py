@@ -13,6 +13,7 @@ from enum import Enum
 
 import structlog
 
+from headrace.app.answers import Answer, read_answer
 from headrace.app.errors import ExitCode
 from headrace.app.restarts import CrashHistory, RestartPolicy
 
@@ -72,8 +73,8 @@ class Supervisor:
     stop_deadline_seconds: float = STOP_DEADLINE_SECONDS
     forward: Callable[[bytes], None] = to_stderr
     """Where the workers' stderr goes."""
-    hear: Callable[[int, bytes], None] | None = None
-    """Is told each line that a worker, named by its slot, writes to stdout; None leaves them the stdout there is."""
+    hear: Callable[[int, Answer], None] = lambda slot, answer: None  # noqa: ARG005
+    """Is told each answer of a worker, named by its slot."""
     last_failure: Failure | None = None
     restarts: int = 0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,12 +93,15 @@ class Supervisor:
 
     async def supervise(self) -> int:
         """As `run`, in a loop that also does other things, and until `stop` is called."""
+        slots = [asyncio.create_task(self._keep(slot)) for slot in range(self.workers)]
         try:
-            codes = await asyncio.gather(*(self._keep(slot) for slot in range(self.workers)))
-        finally:
-            if self._deadline:
-                self._deadline.cancel()
-        return max(codes)
+            await asyncio.wait(slots, return_when=asyncio.FIRST_EXCEPTION)
+        finally:  # where one of them fails by our own mistake, the others do not go on without us
+            self.stop()
+            await asyncio.wait(slots)
+            assert self._deadline is not None
+            self._deadline.cancel()
+        return max(slot.result() for slot in slots)
 
     async def _keep(self, slot: int) -> int:
         """One worker slot from its first start to its end for good."""
@@ -128,25 +132,33 @@ class Supervisor:
     async def _run_once(self, slot: int) -> tuple[int, str]:
         """Start a worker and wait for its end; returns its exit code and the last lines of its stderr."""
         how = self.worker(slot)
-        process = await asyncio.create_subprocess_exec(
-            *how.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=None if self.hear is None else asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES_MAX,
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which passes it on once
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *how.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=LINE_BYTES_MAX,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which passes it on once
+            )
+        except OSError as error:  # no memory, process or descriptor is left: there may be later
+            return ExitCode.OUTSIDE, f"it could not be started: {error}"
         assert process.stdin is not None
+        assert process.stdout is not None
         assert process.stderr is not None
         self._running[slot] = process
         log.info("worker started", slot=slot, pid=process.pid)
         if self._stopping.is_set():
             _send(process, signal.SIGTERM)
         process.stdin.writelines(line + b"\n" for line in (how.order, *how.commands()))
-        tail, _ = await asyncio.gather(self._forwarded(process.stderr), self._heard(slot, process.stdout))
-        code = await process.wait()
-        del self._running[slot]
-        return code, tail
+        try:
+            tail, _ = await asyncio.gather(self._forwarded(process.stderr), self._heard(slot, process.stdout))
+            return await process.wait(), tail
+        finally:
+            del self._running[slot]
+            if process.returncode is None:  # we have failed: nobody looks after it any more
+                _send(process, signal.SIGKILL)
+                await process.wait()
 
     async def _forwarded(self, stderr: asyncio.StreamReader) -> str:
         """Pass a worker's stderr on until it ends; returns its last lines."""
@@ -159,11 +171,13 @@ class Supervisor:
             unfinished = unfinished[-READ_BYTES:]
         return b"\n".join([*tail, unfinished]).decode(errors="replace").strip()
 
-    async def _heard(self, slot: int, stdout: asyncio.StreamReader | None) -> None:
-        """Pass on what a worker says until it ends."""
-        if stdout is not None and self.hear is not None:
-            async for line in stdout:
-                self.hear(slot, line)
+    async def _heard(self, slot: int, stdout: asyncio.StreamReader) -> None:
+        """Pass on what a worker answers until it ends."""
+        async for line in stdout:
+            if (answer := read_answer(line)) is None:
+                log.warning("a worker said what is no answer", slot=slot, line=line[:200].decode(errors="replace"))
+            else:
+                self.hear(slot, answer)
 
     def tell(self, command: bytes) -> None:
         """Write a line to the stdin of every worker that runs at the moment."""

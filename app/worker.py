@@ -10,6 +10,7 @@ import structlog
 from headrace.agents.process import run_worker
 from headrace.agents.task_factory import TaskFactory
 from headrace.agents.worker import NoService
+from headrace.app.answers import Answers
 from headrace.app.control import Control, Lines
 from headrace.app.errors import ExitCode
 from headrace.app.logging import configure_logging
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
+    answers = Answers()
     lines = Lines(sys.stdin.fileno())
     line = lines.next()
     if line is None:
@@ -31,7 +33,7 @@ def main() -> int:
     order = WorkerOrder.from_json(line)
     configure_logging(order.settings.log_format, order.settings.log_level, more=log_processors())
     structlog.contextvars.bind_contextvars(app=order.app, slot=order.slot)
-    control = Control(lines, service(order) or NoService())
+    control = Control(lines, answers, service(order) or NoService())
     app = open_app(order.sql_text, order.file, order.app, order.settings)
     topology = checked_topology(app, order.settings, order.source_partitions, order.diverted)
     stages = app.stages(order.settings.mode)

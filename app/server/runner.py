@@ -9,11 +9,11 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-import orjson
 import structlog
 
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.following import Reached
+from headrace.app.answers import Answer
 from headrace.app.control import follow_command
 from headrace.app.errors import HeadraceError
 from headrace.app.order import WorkerOrder, open_app
@@ -98,8 +98,12 @@ class Runner:
         """Have its workers drain and end, for good."""
         self._keeping.cancel()
         await asyncio.wait((self._keeping,))
-        await self._halt()
-        self._gone.set()
+        try:
+            await self._halt()
+        finally:  # whatever fails on the way: it lets go of no worker, and nobody waits for it for ever
+            if self._supervising is not None:
+                await asyncio.wait((self._supervising,))
+            self._gone.set()
 
     async def gone(self) -> None:
         """Wait until it is closed, and its workers have ended."""
@@ -170,8 +174,13 @@ class Runner:
             self._worker(order), job.record.workers, Ending.WHEN_STOPPED, RESTARTS, hear=self._heard
         )
         self._supervising = asyncio.create_task(self._supervisor.supervise())
-        self._supervising.add_done_callback(lambda _: self._wake.set())
+        self._supervising.add_done_callback(self._ended)
         return READY_STEP_S
+
+    def _ended(self, supervising: asyncio.Task[int]) -> None:
+        if not supervising.cancelled() and (error := supervising.exception()) is not None:
+            log.error("the workers of a job are not looked after any more", exc_info=error)
+        self._wake.set()
 
     def _worker(self, order: WorkerOrder) -> Callable[[int], WorkerProcess]:
         worker = worker_of(replace(order, continue_changed=True))
@@ -199,6 +208,8 @@ class Runner:
 
     def _last_failure(self) -> str | None:
         """Why a worker ended that was not to end; None where none did."""
+        if self._supervising is not None and self._supervising.done() and (error := self._supervising.exception()):
+            return f"internal error: {error}"
         if self._supervisor is None or self._supervisor.last_failure is None:
             return None
         failure = self._supervisor.last_failure
@@ -215,7 +226,6 @@ class Runner:
                 await self._enter(self._job, State.STOPPING)
             await asyncio.wait((supervising,))  # which is not cancelled with us
         self._supervising = self._started = self._failure = None
-        supervising.result()
 
     async def _enter(self, job: Job, state: State, reason: str | None = None) -> None:
         """A state that the job is in already is not told again."""
@@ -230,16 +240,11 @@ class Runner:
         if self._supervisor is not None:
             self._supervisor.tell(command)
 
-    def _heard(self, slot: int, line: bytes) -> None:
-        try:
-            answer = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            log.warning("a worker said what is no answer", slot=slot, line=line[:200].decode(errors="replace"))
-            return
-        if "failure" in answer:
-            self._failure = answer["failure"]
-        elif (waiting := self._answers.pop(slot, None)) is not None and not waiting.done():
-            waiting.set_result(answer["status"])
+    def _heard(self, slot: int, answer: Answer) -> None:
+        if answer.failure is not None:
+            self._failure = answer.failure
+        if answer.status is not None and (waiting := self._answers.pop(slot, None)) and not waiting.done():
+            waiting.set_result(answer.status)
 
     async def status(self) -> dict[int, dict[str, Any]]:
         """What each worker says of itself, by slot; those that do not answer in time are left out."""

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
+from headrace.app.answers import Answer
 from headrace.app.order import WorkerOrder
 from headrace.app.server import runner as runners
 from headrace.app.server.jobs import Job, Jobs, read_record
@@ -22,7 +24,7 @@ class Workers:
 
     made: list[Workers]
 
-    def __init__(self, worker: Callable[[int], WorkerProcess], *_: object, hear: Callable[[int, bytes], None]) -> None:
+    def __init__(self, worker: Callable[[int], WorkerProcess], *_: object, hear: Callable[[int, Answer], None]) -> None:
         self.made.append(self)
         self.start, self._hear = worker, hear
         self.is_stopping = False
@@ -31,6 +33,7 @@ class Workers:
         self.slots = (0,)
         self.ended = asyncio.Event()
         self.was_cancelled = False
+        self.mistake: Exception | None = None
 
     async def supervise(self) -> int:
         try:
@@ -38,6 +41,8 @@ class Workers:
         except asyncio.CancelledError:
             self.was_cancelled = True
             raise
+        if self.mistake is not None:
+            raise self.mistake
         return 0
 
     def stop(self) -> None:
@@ -48,7 +53,7 @@ class Workers:
             self.say(status={"ready": True})
 
     def say(self, **answer: object) -> None:
-        self._hear(0, orjson.dumps(answer))
+        self._hear(0, msgspec.convert(answer, Answer))
 
 
 class Story:
@@ -58,8 +63,11 @@ class Story:
         self.states: list[tuple[State, str | None]] = []
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
+        self.mistake: Exception | None = None
 
     async def __call__(self, _job: Job, state: State, reason: str | None) -> None:
+        if self.mistake is not None:
+            raise self.mistake
         self.states.append((state, reason))
         await self.may_go_on.wait()
 
@@ -166,5 +174,48 @@ def test_a_worker_is_told_what_it_missed_while_it_was_started(workers: list[Work
         assert process.commands() == [b"pause"]
         workers[0].ended.set()
         await runner.close()
+
+    playing(play)
+
+
+def test_job_whose_supervisor_failed_has_failed_and_can_be_restarted(workers: list[Workers]) -> None:
+    async def play(runner: Runner, _story: Story) -> None:
+        workers[0].mistake = ZeroDivisionError("ours")
+        workers[0].ended.set()
+        await until(lambda: runner.state is State.FAILED)
+        assert runner.reason == "internal error: ours"
+        runner.become(job(restarts=1))
+        await until(lambda: runner.state is State.RUNNING)
+        assert len(workers) == 2
+        workers[1].ended.set()
+        await runner.close()
+
+    playing(play)
+
+
+def test_runner_is_gone_when_it_is_closed_though_its_supervisor_failed(workers: list[Workers]) -> None:
+    async def play(runner: Runner, _story: Story) -> None:
+        workers[0].mistake = ZeroDivisionError("ours")
+        closing = asyncio.create_task(runner.close())
+        await until(lambda: workers[0].is_stopping)
+        workers[0].ended.set()
+        await closing
+        await runner.gone()
+
+    playing(play)
+
+
+def test_runner_that_cannot_tell_that_it_closes_is_gone_when_its_workers_are(workers: list[Workers]) -> None:
+    async def play(runner: Runner, story: Story) -> None:
+        story.mistake = ZeroDivisionError("ours")
+        closing = asyncio.create_task(runner.close())
+        await until(lambda: workers[0].is_stopping)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not closing.done()
+        workers[0].ended.set()
+        with pytest.raises(ZeroDivisionError):
+            await closing
+        await runner.gone()
 
     playing(play)

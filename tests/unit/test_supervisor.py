@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from headrace.app.answers import Answer
+from headrace.app.restarts import RestartPolicy
+from headrace.app.supervisor import Ending, Supervisor, WorkerProcess
 
 DEADLINE_SECONDS = 20.0
 
@@ -189,3 +197,62 @@ def test_stdin_of_workers_ends_with_the_supervisor(supervise) -> None:
     wait_until(lambda: bool(run.pids(0)))
     run.process.kill()
     wait_until(lambda: (run.directory / "orphaned").exists())
+
+
+# In this process: the ways of a supervisor that do not end it.
+
+
+def a_worker(directory: Path, worker: str) -> Callable[[int], WorkerProcess]:
+    arguments = [sys.executable, "-c", WORKER + worker, str(directory)]
+    return lambda slot: WorkerProcess([*arguments, str(slot)], json.dumps({"slot": slot}).encode())
+
+
+def test_what_is_no_answer_of_a_worker_is_not_heard(tmp_path: Path) -> None:
+    lines = ["42", "null", "[1]", '{"more": 1}', '{"failure": 1}', "\\xff", "{", '{"failure": "the disk is full"}']
+    saying = f"for line in {lines}: os.write(1, line.encode() + b'\\n')\nsys.exit(1)"
+    heard: list[Answer] = []
+    supervisor = Supervisor(
+        a_worker(tmp_path, saying), 1, Ending.WHEN_STOPPED, hear=lambda _slot, answer: heard.append(answer)
+    )
+    assert asyncio.run(supervisor.supervise()) == 1
+    assert heard == [Answer(failure="the disk is full")]
+
+
+def test_no_worker_is_left_where_looking_after_one_of_them_fails(tmp_path: Path) -> None:
+    def breaks(slot: int, _answer: Answer) -> None:
+        wait_until(lambda: bool(list(tmp_path.glob("started-1-*"))))
+        raise ZeroDivisionError(slot)
+
+    talking = f"""
+if slot == "0":
+    started()
+    os.write(1, b'{{"failure": "x"}}\\n')
+    signal.pause()
+{UNTIL_SIGTERM}"""
+    supervisor = Supervisor(a_worker(tmp_path, talking), 2, Ending.WHEN_STOPPED, hear=breaks)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(supervisor.supervise())
+    pids = [int(path.name.split("-")[2]) for path in tmp_path.glob("started-*")]
+    assert len(pids) == 2
+    assert not any(map(is_alive, pids))
+    assert (tmp_path / "drained-1").exists()
+
+
+def test_worker_that_cannot_be_started_for_want_of_memory_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, attempts = asyncio.create_subprocess_exec, iter(range(3))
+
+    async def scarcely(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
+        if next(attempts) < 2:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return await start(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", scarcely)
+    supervisor = Supervisor(
+        a_worker(tmp_path, "started()"), 1, Ending.WHEN_DONE, RestartPolicy(first_delay_seconds=0.01)
+    )
+    assert asyncio.run(supervisor.supervise()) == 0
+    assert (supervisor.restarts, len(list(tmp_path.glob("started-0-*")))) == (2, 1)
+    assert supervisor.last_failure is not None
+    assert "Cannot allocate memory" in supervisor.last_failure.last_output
