@@ -130,6 +130,8 @@ class Worker:
         self._ends = Ends(config.ends)
         self.failure: str | None = None
         """Why the worker ends, where it fails."""
+        self.complete = False
+        """Whether it ends because a finite run is over."""
 
     # Life
 
@@ -505,6 +507,7 @@ class Worker:
         committed = await self._background.in_thread(self._cluster.committed, self._inputs)
         if all_ended(self._inputs, committed):
             log.info("the app is complete")
+            self.complete = True
             self._end(EXIT_DONE)
 
     # Rebalances

@@ -17,6 +17,8 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What was asked for: what the worker is doing."""
     failure: str | None = None
     """Why the worker ends."""
+    complete: bool = False
+    """The worker ends because a finite run is over: all that the app was to do is done and committed."""
 
 
 def read_answer(line: bytes) -> Answer | None:

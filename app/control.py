@@ -2,7 +2,8 @@
 
 The first line of stdin is the order. Commands come after it: `pause`, `resume`, and `status`, which is answered;
 `follow` with a JSON object, {topic: {partition: [offset, idle]}}, says how far another version of the app has come,
-which this one is not to pass. A worker that fails answers why before it ends. Where stdin ends, the supervisor is gone,
+which this one is not to pass. Before it ends, a worker that
+fails says why, and one whose finite run is over says so. Where stdin ends, the supervisor is gone,
 whatever ended it, and the worker stops.
 """
 
@@ -122,4 +123,6 @@ class Control:
     async def stop(self) -> None:
         if self._worker is not None and self._worker.failure is not None:
             self._answers.say(Answer(failure=self._worker.failure))
+        if self._worker is not None and self._worker.complete:
+            self._answers.say(Answer(complete=True))
         await self._beside.stop()

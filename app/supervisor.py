@@ -20,6 +20,8 @@ from headrace.app.restarts import CrashHistory, RestartPolicy
 STOP_DEADLINE_SECONDS = 30.0
 TAIL_LINES = 20
 READ_BYTES = 65536
+SIGNALLED = 128
+"""And the number of the signal: what a process that a signal has ended ends with."""
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """Of what a worker says: the status of thousands of partitions."""
 
@@ -33,9 +35,9 @@ log = structlog.get_logger("headrace.supervisor")
 
 
 class Ending(Enum):
-    """What a worker means by exit code 0."""
+    """When a run ends, where nothing fails."""
 
-    WHEN_STOPPED = "it was asked to stop"
+    WHEN_STOPPED = "it is asked to stop"
     WHEN_DONE = "its work is done"
 
 
@@ -78,18 +80,28 @@ class Supervisor:
     last_failure: Failure | None = None
     restarts: int = 0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _signal: signal.Signals | None = None
+    """The one that told it to stop."""
+    _complete: set[int] = field(default_factory=set)
+    """Slots whose workers said that all work is done."""
     _running: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
     _deadline: asyncio.TimerHandle | None = None
 
     def run(self) -> int:
-        """Blocks until all workers are done, told to stop by SIGTERM or SIGINT, or given up; the exit code."""
+        """Blocks until all workers are done, told to stop by SIGTERM or SIGINT, or given up; the exit code.
+
+        A finite run that a signal has ended before its work was done ends as shells tell of that.
+        """
         return asyncio.run(self._supervise_until_signalled())
 
     async def _supervise_until_signalled(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_by_signal, number)
-        return await self.supervise()
+        code = await self.supervise()
+        if code == ExitCode.DONE and self._signal and self.ending is Ending.WHEN_DONE and not self._complete:
+            return SIGNALLED + self._signal
+        return code
 
     async def supervise(self) -> int:
         """As `run`, in a loop that also does other things, and until `stop` is called."""
@@ -112,7 +124,7 @@ class Supervisor:
             code, tail = await self._run_once(slot)
             if self._stopping.is_set():
                 return _code_when_stopped(code)
-            if code == ExitCode.DONE and self.ending is Ending.WHEN_DONE:
+            if code == ExitCode.DONE and slot in self._complete:
                 return ExitCode.DONE
             self.last_failure = Failure(slot, _described(code), tail)
             if code in (ExitCode.INPUT, ExitCode.USAGE):  # no restart can mend the SQL or the settings
@@ -176,8 +188,10 @@ class Supervisor:
         async for line in stdout:
             if (answer := read_answer(line)) is None:
                 log.warning("a worker said what is no answer", slot=slot, line=line[:200].decode(errors="replace"))
-            else:
-                self.hear(slot, answer)
+                continue
+            if answer.complete:
+                self._complete.add(slot)
+            self.hear(slot, answer)
 
     def tell(self, command: bytes) -> None:
         """Write a line to the stdin of every worker that runs at the moment."""
@@ -196,6 +210,7 @@ class Supervisor:
             self._kill()
             return
         log.info("stopping workers", signal=number.name)
+        self._signal = number
         self.stop()
 
     def stop(self) -> None:

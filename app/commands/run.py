@@ -27,7 +27,9 @@ def run(
         bool, typer.Option("--until-end", help="End when all that the sources hold now is committed.")
     ] = False,
 ) -> None:
-    """Run an app on Kafka until stopped. SIGTERM and Ctrl-C drain, commit and end with exit code 0."""
+    """Run an app on Kafka until stopped. SIGTERM and Ctrl-C drain, commit and end with exit code 0; before the end that
+    --until-end waits for, with 143 and 130.
+    """
     invocation: Invocation = context.obj
     settings = invocation.settings(mode=mode, workers=workers, parallelism=parallelism, udf=udf or None, app=app)
     from headrace.app.running import run_app

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from confluent_kafka import Producer
 from tests.integration.edge_cluster import wait_until
 from tests.integration.sql_app import Input, NewSqlApp, SqlApp, contents, differences, written_locally
 from tests.integration.test_sql_on_kafka import SQL, START_MS, assert_as_in_memory, orders
@@ -92,6 +93,27 @@ def test_worker_killed_under_load_is_restarted_and_nothing_is_lost(new_sql_app: 
     produced += [hit(len(produced) + number) for number in range(500)]
     app.run_to_end()
     assert_nothing_lost(app, produced)
+
+
+def test_finite_run_that_is_stopped_is_not_complete_and_a_worker_of_it_is_restarted(new_sql_app: NewSqlApp) -> None:
+    app = new_sql_app(IDS)
+    records = [hit(number) for number in range(500)]
+    app.produce(records)
+    open_end = Producer({"bootstrap.servers": app.bootstrap, "transactional.id": app.name})
+    open_end.init_transactions()
+    open_end.begin_transaction()
+    records.append(hit(500))
+    open_end.produce(app.source, records[-1].value, partition=0)
+    open_end.flush()  # what no run can come past before it is committed
+
+    run = app.run("--until-end")
+    run.await_events("task open", 12)
+    os.kill(run.workers()[0], signal.SIGTERM)
+    run.await_events("task open", 24)
+    assert run.stop() == 143, run.log()
+    open_end.commit_transaction()
+    app.run_to_end()
+    assert_nothing_lost(app, records)
 
 
 def test_standby_of_mode_single_takes_over_when_the_other_worker_is_killed(new_sql_app: NewSqlApp) -> None:

@@ -47,6 +47,8 @@ def started():
     (directory / f"started-{slot}-{os.getpid()}").touch()
 def starts():
     return len(list(directory.glob(f"started-{slot}-*")))
+def complete():
+    os.write(1, b'{"complete": true}\\n')
 """
 UNTIL_SIGTERM = """
 stop = threading.Event()
@@ -106,7 +108,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_supervisor_ends_with_0_when_all_workers_are_done(supervise) -> None:
-    run = supervise("started()", workers=3, ending="WHEN_DONE")
+    run = supervise("started()\ncomplete()", workers=3, ending="WHEN_DONE")
     code, _ = run.ended()
     assert code == 0
     assert [len(run.pids(slot)) for slot in range(3)] == [1, 1, 1]
@@ -125,7 +127,7 @@ def test_killed_worker_is_restarted_while_the_others_go_on(supervise) -> None:
 
 
 def test_failing_worker_is_restarted_until_it_succeeds(supervise) -> None:
-    run = supervise("started()\nsys.exit(3 if starts() < 3 else 0)", ending="WHEN_DONE")
+    run = supervise("started()\nsys.exit(3 if starts() < 3 else complete())", ending="WHEN_DONE")
     code, _ = run.ended()
     assert code == 0
     assert len(run.pids(0)) == 3
@@ -158,6 +160,30 @@ def test_signal_drains_all_workers_and_ends_with_0(supervise, number: signal.Sig
     run.process.send_signal(number)
     assert run.ended()[0] == 0
     assert {path.name for path in run.directory.glob("drained-*")} == {"drained-0", "drained-1"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_finite_run_that_a_signal_ends_does_not_end_with_0(supervise, number: signal.Signals, code: int) -> None:
+    run = supervise(UNTIL_SIGTERM, workers=2, ending="WHEN_DONE")
+    wait_until(lambda: len(run.pids(0)) == len(run.pids(1)) == 1)
+    run.process.send_signal(number)
+    assert run.ended()[0] == code
+    assert {path.name for path in run.directory.glob("drained-*")} == {"drained-0", "drained-1"}
+
+
+def test_finite_run_that_is_complete_ends_with_0_though_a_signal_comes(supervise) -> None:
+    run = supervise(f"if slot == '0': complete()\n{UNTIL_SIGTERM}", workers=2, ending="WHEN_DONE")
+    wait_until(lambda: len(run.pids(0)) == len(run.pids(1)) == 1)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.ended()[0] == 0
+
+
+def test_worker_of_a_finite_run_that_somebody_else_stops_is_restarted(supervise) -> None:
+    run = supervise(f"if starts(): started(); complete(); sys.exit()\n{UNTIL_SIGTERM}", ending="WHEN_DONE")
+    wait_until(lambda: len(run.pids(0)) == 1)
+    os.kill(run.pids(0)[0], signal.SIGTERM)
+    assert run.ended()[0] == 0
+    assert len(run.pids(0)) == 2
 
 
 def test_exit_code_is_the_worst_of_all_workers(supervise) -> None:
@@ -250,7 +276,7 @@ def test_worker_that_cannot_be_started_for_want_of_memory_is_tried_again(
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", scarcely)
     supervisor = Supervisor(
-        a_worker(tmp_path, "started()"), 1, Ending.WHEN_DONE, RestartPolicy(first_delay_seconds=0.01)
+        a_worker(tmp_path, "started()\ncomplete()"), 1, Ending.WHEN_DONE, RestartPolicy(first_delay_seconds=0.01)
     )
     assert asyncio.run(supervisor.supervise()) == 0
     assert (supervisor.restarts, len(list(tmp_path.glob("started-0-*")))) == (2, 1)
