@@ -7,25 +7,52 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from headrace.agents.ending import verdict
+from headrace.agents.errors import KafkaFailure
 from headrace.agents.process import run_worker
 from headrace.agents.task_factory import TaskFactory
 from headrace.agents.worker import NoService
-from headrace.app.answers import Answers
+from headrace.app.answers import Answer, Answers
 from headrace.app.control import Control, Lines
-from headrace.app.errors import ExitCode
+from headrace.app.errors import ExitCode, HeadraceError
 from headrace.app.logging import configure_logging
 from headrace.app.order import WorkerOrder, open_app, task_settings, worker_config
 from headrace.app.otel import is_sent
 from headrace.app.running import checked_topology
+from headrace.sql.errors import SqlError
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
     from headrace.app.http import WorkerService
 
+log = structlog.get_logger(__name__)
+
 
 def main() -> int:
     answers = Answers()
+    try:
+        return run(answers)
+    except Exception as error:  # the edge of the process: Python's own exit code would say that no restart can mend it
+        code, message = _verdict(error)
+        foreseen = isinstance(error, SqlError | HeadraceError | KafkaFailure)
+        log.error("worker failed", error=message, exit_code=code, exc_info=None if foreseen else error)
+        answers.say(Answer(failure=message))
+        return code
+
+
+def _verdict(error: Exception) -> tuple[int, str]:
+    match error:
+        case SqlError():
+            return ExitCode.INPUT, str(error)
+        case HeadraceError():
+            return error.exit_code, f"{error} ({error.hint})" if error.hint else str(error)
+        case _:
+            return verdict(error)
+
+
+def run(answers: Answers) -> int:
+    """Read the order and do as it says, to the exit code. Raises what keeps the worker from beginning."""
     lines = Lines(sys.stdin.fileno())
     line = lines.next()
     if line is None:
