@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import re
 from contextlib import closing
@@ -14,7 +13,7 @@ import msgspec
 
 from headrace.app.consume import records_to_end
 from headrace.app.errors import InputError
-from headrace.app.inputs import lines_of_file
+from headrace.app.inputs import csv_text, lines_of_file
 from headrace.app.settings import Settings
 from headrace.sql.inference import Sample, columns_of, columns_of_texts, declaration, sample_of_records
 
@@ -62,13 +61,12 @@ def _json_sample(path: str, count: int) -> Sample:
 
 
 def _csv_sample(path: str, count: int) -> Sample:
-    text = io.TextIOWrapper(io.BytesIO(b"".join(lines_of_file(path))), encoding="utf-8-sig", newline="")
+    rows = csv.reader(csv_text(path))
     try:
-        rows = csv.reader(text)
         names = next(rows, [])
         return Sample(columns_of_texts(names, list(itertools.islice(rows, count))))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not CSV: {error}") from None
+    except csv.Error as error:
+        raise InputError(f"{path}:{rows.line_num}: not CSV: {error}") from None
 
 
 def _as_name(text: str) -> str:

@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,7 @@ def _key_of(source: Source, keys: Sequence[str], value: bytes) -> bytes | None:
         return None
     try:
         fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     folded = {name.lower(): raw for name, raw in fields.items()}
     raws = {name: fields.get(name, folded.get(name.lower())) for name in keys}
@@ -87,23 +89,40 @@ def _plain(raw: bytes) -> bytes | None:
         return None
     if raw[:1] == b'"':
         try:
-            return str(msgspec.json.decode(raw)).encode()
-        except msgspec.DecodeError:
+            return msgspec.json.decode(raw, type=str).encode()
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return raw
     return raw
+
+
+class Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """A record with all that Kafka has of it, as `headrace consume` prints it."""
+
+    value: Any
+    topic: str | None = None
+    key: Any = None
+    timestamp: int | None = None
+    partition: int | None = None
+    headers: dict[str, Any] | None = None
+    offset: Any = None
+    """Not used: a record comes after those before it."""
 
 
 def records_of_envelopes(
     envelopes: Iterable[Mapping[str, Any]], sources: Mapping[str, Source], topics: set[str]
 ) -> Iterator[SourceRecord]:
-    """Envelopes (topic, key, value, timestamp, partition, headers) in order.
+    """The fields of envelopes, in order.
 
     InputError names the envelope that is wrong.
     """
     by_topic = {source.topic: source for source in sources.values()}
-    for number, envelope in enumerate(envelopes, 1):
-        origin = str(envelope.get("_origin", f"record {number}"))
-        topic = envelope.get("topic")
+    for number, fields in enumerate(envelopes, 1):
+        origin = str(fields.get("_origin", f"record {number}"))
+        try:
+            envelope = msgspec.convert({name: fields[name] for name in fields if name != "_origin"}, Envelope)
+        except msgspec.ValidationError as error:
+            raise InputError(f"{origin}: not an envelope: {error}") from None
+        topic = envelope.topic
         if topic is None and len(topics) == 1:
             (topic,) = topics
         elif topic not in topics:
@@ -112,21 +131,19 @@ def records_of_envelopes(
                 known = ", ".join(sorted(topics))
                 raise InputError(f"{origin}: topic {topic!r} is read by no query of the app", f"known: {known}")
             topic = by_name.topic
-        if "value" not in envelope:
-            raise InputError(f"{origin}: an envelope needs `value`")
-        unknown = set(envelope) - {"topic", "key", "value", "timestamp", "partition", "headers", "offset", "_origin"}
-        if unknown:
-            raise InputError(f"{origin}: unknown field `{sorted(unknown)[0]}` in an envelope")
-        value = envelope["value"]
+        value = envelope.value
         if isinstance(value, msgspec.Raw):
-            value = written_alone(by_topic[str(topic)], bytes(value))
+            try:
+                value = written_alone(by_topic[str(topic)], bytes(value))
+            except ValueError as error:  # no UTF-8, or no base64
+                raise InputError(f"{origin}: not an envelope: {error}") from None
         yield SourceRecord(
             str(topic),
-            _key_bytes(envelope.get("key")),
+            _key_bytes(envelope.key),
             None if value is None else value if isinstance(value, bytes) else _encode(value),
-            int(envelope.get("timestamp") or 0),
-            envelope.get("partition"),
-            [(name, str(text).encode()) for name, text in (envelope.get("headers") or {}).items()],
+            envelope.timestamp or 0,
+            envelope.partition,
+            [(name, str(text).encode()) for name, text in (envelope.headers or {}).items()],
             origin,
         )
 
@@ -176,7 +193,7 @@ def envelopes_of_file(path: str) -> Iterator[Mapping[str, Any]]:
         try:
             envelope = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
             rest = {name: msgspec.json.decode(raw) for name, raw in envelope.items() if name != "value"}
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(f"{path}:{number}: not an envelope: {error}") from None
         if "value" in envelope:
             raw = bytes(envelope["value"])
@@ -185,28 +202,61 @@ def envelopes_of_file(path: str) -> Iterator[Mapping[str, Any]]:
 
 
 def lines_of_file(path: str) -> Iterator[bytes]:
-    """Lines of a file, also of a .gz; `-` is stdin. InputError where it cannot be read."""
+    """Lines of a file, as `opened_lines` has them."""
+    with opened_lines(path) as lines:
+        yield from lines
+
+
+@contextmanager
+def opened_lines(path: str) -> Iterator[Iterator[bytes]]:
+    """Opens a file, also a .gz, for its lines; `-` is stdin. InputError where it cannot be opened, or not be read."""
     try:
-        if path == "-":
-            yield from sys.stdin.buffer
-            return
-        with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as file:
-            yield from file
+        file = _opened(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
+    with file as lines:
+        yield _lines(lines, path)
+
+
+def _opened(path: str) -> AbstractContextManager[Iterable[bytes]]:
+    if path == "-":
+        return nullcontext(sys.stdin.buffer)
+    return gzip.open(path) if path.endswith(".gz") else Path(path).open("rb")
+
+
+def _lines(file: Iterable[bytes], path: str) -> Iterator[bytes]:
+    try:
+        yield from file
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{path}: not a whole gzip file: {error}") from None
+
+
+def csv_text(path: str) -> io.StringIO:
+    """The text of a CSV file. InputError where it cannot be read, or is none."""
+    content = b"".join(lines_of_file(path))
+    try:
+        return io.StringIO(content.decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: not UTF-8 text: {error}") from None
 
 
 def _csv_rows(source: Source, path: str) -> Iterator[Line]:
     """CSV with a header line; numbers and booleans by the declared types, an empty field is NULL."""
     kinds = {column.name.lower(): column.column.type.kind for column in source.columns}
-    text = io.TextIOWrapper(io.BytesIO(b"".join(lines_of_file(path))), encoding="utf-8-sig", newline="")
-    for number, row in enumerate(csv.DictReader(text), 2):
-        fields = {}
-        for name, field in row.items():
-            if name is None:
-                raise InputError(f"{path}:{number}: more fields than the header names")
-            fields[name] = _csv_value(field, kinds.get(name.lower()))
-        yield Line(_encode(fields), f"{path}:{number}")
+    rows = csv.DictReader(csv_text(path))
+    try:
+        for number, row in enumerate(rows, 2):
+            fields = {}
+            for name, field in row.items():
+                if name is None:
+                    raise InputError(f"{path}:{number}: more fields than the header names")
+                fields[name] = _csv_value(field, kinds.get(name.lower()))
+            yield Line(_encode(fields), f"{path}:{number}")
+    except csv.Error as error:
+        raise InputError(f"{path}:{rows.reader.line_num}: not CSV: {error}") from None
 
 
 def _csv_value(text: str | None, kind: Kind | None) -> Any:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, cast
 
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -43,21 +38,6 @@ class Deliveries:
             self.acknowledged += 1
         elif self.failure is None:
             self.failure = error
-
-
-@contextmanager
-def opened_input(name: str) -> Iterator[BinaryIO]:
-    """A file by name, `.gz` decompressed; `-` is stdin."""
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(name).open("rb") as raw:
-            yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if name.endswith(".gz") else raw
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{name}: {error.strerror}") from error
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise InputError(f"{name}: not a whole gzip file: {error}") from error
 
 
 def require_topic(settings: Settings, topic: str, partitions: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -49,9 +49,12 @@ def written(source: Source, value: bytes) -> bytes:
     if source.value_format.name is FormatName.JSON:
         return value
     try:
-        fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+        return _written(source, msgspec.json.decode(value, type=dict[str, msgspec.Raw]))
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return value
+
+
+def _written(source: Source, fields: Mapping[str, msgspec.Raw]) -> bytes:
     folded = {name.lower(): raw for name, raw in fields.items()}
     names = [name for name, is_key in source.value_fields if not (is_key and source.value_format.is_single)]
     raws = [bytes(fields.get(name, folded.get(name.lower(), b"null"))) for name in names]
@@ -86,7 +89,10 @@ def plain_text(raw: bytes) -> str | None:
 
 def packed(type_: Type, raw: bytes) -> bytes:
     """A JSON scalar as the bytes of a value; what is none of the type, as its text."""
-    value = msgspec.json.decode(raw)
+    try:
+        value = msgspec.json.decode(raw)
+    except UnicodeDecodeError:
+        return raw
     try:
         if type_.kind is Kind.BYTES and isinstance(value, str):
             return base64.b64decode(value, validate=True)

@@ -171,11 +171,15 @@ def _partition(slot: int, task: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _time(milliseconds: int | None) -> str:
-    from datetime import UTC, datetime
+    from datetime import UTC, datetime, timedelta
 
     if milliseconds is None:
         return ""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+    except OverflowError:  # no year that a calendar has: perhaps its source has microseconds
+        return f"{milliseconds} ms"
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _changed(context: typer.Context, name: str, what: str, output: Output | None) -> None:

@@ -34,18 +34,17 @@ def produce(
     """Write JSON lines to a topic, one JSON object a line."""
     invocation: Invocation = context.obj
     settings = invocation.settings()
-    from headrace.app.produce import opened_input, produce_lines, require_topic
+    from headrace.app.inputs import opened_lines
+    from headrace.app.produce import produce_lines, require_topic
 
-    with opened_input(source) as lines, progress(f"producing to {topic}") as bar:
+    with opened_lines(source) as lines, progress(f"producing to {topic}") as bar:
         require_topic(settings, topic, partitions)
 
         def on_progress(sent: int) -> None:
             bar.update(bar.task_ids[0], completed=sent)
 
         name = "stdin" if source == "-" else source
-        count = produce_lines(
-            settings, topic, iter(lines), source=name, key_field=key, rate=rate, on_progress=on_progress
-        )
+        count = produce_lines(settings, topic, lines, source=name, key_field=key, rate=rate, on_progress=on_progress)
     show_done(f"produced {count} records to {topic}", {"topic": topic, "records": count})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from headrace.app.cli import run_command
 from headrace.app.errors import OutsideError
 from headrace.app.job_client import JobClient
 from headrace.app.settings_sources import load_settings
@@ -19,8 +21,8 @@ PAGE = HEAD + b"Content-Length: 6\r\n\r\n<html>"
 
 
 @contextmanager
-def server_that_says(answer: bytes) -> Iterator[JobClient]:
-    """It answers one request, and goes."""
+def server_that_says(answer: bytes) -> Iterator[str]:
+    """Its address. It answers one request, and goes."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -31,14 +33,17 @@ def server_that_says(answer: bytes) -> Iterator[JobClient]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        yield JobClient(load_settings({"server_url": url}, environ={}))
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         thread.join()
 
 
+def client_of(url: str) -> JobClient:
+    return JobClient(load_settings({"server_url": url}, environ={}))
+
+
 def test_rows_before_a_server_goes_are_given_and_then_it_is_told() -> None:
-    with server_that_says(STREAM) as client:
-        rows = client.follow("SELECT * FROM t")
+    with server_that_says(STREAM) as url:
+        rows = client_of(url).follow("SELECT * FROM t")
         assert next(rows) == '{"n":1}'
         with pytest.raises(OutsideError, match=r"the job server at http://127\.0\.0\.1:\d+ has gone"):
             next(rows)
@@ -46,5 +51,21 @@ def test_rows_before_a_server_goes_are_given_and_then_it_is_told() -> None:
 
 @pytest.mark.parametrize("ask", [JobClient.jobs, lambda client: client.job("a")])
 def test_what_is_no_job_server_is_named(ask: Callable[[JobClient], object]) -> None:
-    with server_that_says(PAGE) as client, pytest.raises(OutsideError, match="answers with no JSON"):
-        ask(client)
+    with server_that_says(PAGE) as url, pytest.raises(OutsideError, match="answers with no JSON"):
+        ask(client_of(url))
+
+
+def test_watermark_beyond_the_calendar_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = [
+        {"stage": stage, "partition": 0, "queries": [], "inputs": [], "state_keys": 0, "watermark_ms": watermark}
+        for stage, watermark in (("a", 1_700_000_000_000), ("b", 1_700_000_000_000_000), ("c", None))
+    ]
+    row = {"name": "a", "state": "running", "version": 1, "mode": "single", "workers": 1, "reads": [], "writes": []}
+    job = {**row, "reason": None, "rebuild": None, "status": [{"slot": 0, "tasks": tasks}]}
+    body = json.dumps(job).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with server_that_says(head + body) as url:
+        assert run_command(["jobs", "status", "a", "--output", "table", "--set", f"server_url={url}"]) == 0
+    out = capsys.readouterr().out
+    assert "2023-11-14 22:13:20" in out
+    assert "1700000000000000 ms" in out

@@ -183,6 +183,84 @@ def test_wrong_call_is_refused_by_name(
     assert "Traceback" not in "\n".join(err)
 
 
+GZIP = gzip.compress(" ".join(map(str, range(100_000))).encode())
+CORRUPT = GZIP[:10] + b"\xff" * 100
+"""A header, and a block of no known type."""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("trades.jsonl.gz", GZIP[:50_000], "trades.jsonl.gz: not a whole gzip file: Compressed file ended"),
+        ("trades.jsonl.gz", CORRUPT, "trades.jsonl.gz: not a whole gzip file: Error -3"),
+        ("trades.jsonl.gz", b"{}", "trades.jsonl.gz: Not a gzipped file"),
+        ("trades.csv.gz", GZIP[:50_000], "trades.csv.gz: not a whole gzip file"),
+        ("trades.csv", b"symbol,price\na,1\n\xff,2\n", "trades.csv:3: not UTF-8 text"),
+        ("trades.csv", b"symbol\n" + b"x" * 200_000 + b"\n", "trades.csv:2: not CSV: field larger"),
+    ],
+)
+def test_input_file_that_is_damaged_is_refused_by_name(
+    name: str, content: bytes, message: str, app_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(name).write_bytes(content)
+    code, _, err = run(capsys, "local", "trades.sql", "--input", f"trades={name}")
+    assert code == 1
+    assert message in "\n".join(err)
+    code, _, err = run(capsys, "infer", name)
+    assert code == 1
+    assert message in "\n".join(err)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"value":1,"timestamp":"abc"}', "Expected `int | null`, got `str` - at `$.timestamp`"),
+        (b'{"value":1,"headers":[1]}', "Expected `object | null`, got `array` - at `$.headers`"),
+        (b'{"value":1,"topic":{}}', "Expected `str | null`, got `object` - at `$.topic`"),
+        (b'{"value":1,"partition":"0"}', "Expected `int | null`, got `str` - at `$.partition`"),
+        (b'{"value":1,"more":1}', "unknown field `more`"),
+        (b'{"topic":"trades"}', "missing required field `value`"),
+        (b'{"value":1,"key":"\xff"}', "can't decode byte 0xff"),
+        (b'{"value":1,"key":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "recursion"),
+        (b"[]", "Expected `object`, got `array`"),
+    ],
+)
+def test_line_that_is_no_envelope_is_refused_with_its_place(
+    line: bytes, message: str, app_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("records.jsonl").write_bytes(b'{"value":{"symbol":"a"}}\n' + line + b"\n")
+    code, _, err = run(capsys, "local", "trades.sql", "--records", "records.jsonl")
+    assert code == 1
+    assert err[0].startswith("error: records.jsonl:2: not an envelope: ")
+    assert message in err[0]
+
+
+@pytest.mark.parametrize("options", ["", ", format = 'csv'", ", key_format = 'binary'"])
+@pytest.mark.parametrize("line", [b'{"id":"\xff"}', b'{"\xff":1,"id":"a"}', b'{"id":"a","s":"\xff"}'])
+def test_json_line_that_is_not_utf_8_goes_to_the_dead_letters_with_its_place(
+    line: bytes, options: str, app_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app_file.write_text(
+        f"CREATE STREAM t (id VARCHAR KEY, s VARCHAR) WITH (topic = 't'{options});\nSELECT id, s FROM t;"
+    )
+    Path("t.jsonl").write_bytes(b'{"id":"a"}\n' + line + b"\n")
+    code, out, err = local(capsys, "--input", "t=t.jsonl")
+    assert (code, len(out)) == (0, 1)
+    letter = json.loads(err[0])
+    assert (letter["class"], letter["file"], letter["line"]) == ("malformed", "t.jsonl", 2)
+
+
+@pytest.mark.parametrize("value", [b'"\xff"', b'{"base64":"abcde"}'])
+def test_envelope_whose_value_its_format_cannot_write_is_refused_with_its_place(
+    value: bytes, app_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app_file.write_text("CREATE STREAM t (s VARCHAR) WITH (topic = 't', format = 'raw');\nSELECT s FROM t;")
+    Path("t.jsonl").write_bytes(b'{"value":' + value + b"}\n")
+    code, _, err = run(capsys, "local", "trades.sql", "--records", "t.jsonl")
+    assert code == 1
+    assert err[0].startswith("error: t.jsonl:1: not an envelope: ")
+
+
 def test_run_refuses_a_bare_select(app_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app_file.write_text(SQL + "SELECT symbol FROM trades;")
     code, _, err = run(capsys, "run", "trades.sql", "--bootstrap-servers", "127.0.0.1:1")
