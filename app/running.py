@@ -19,6 +19,7 @@ from headrace.app.run_progress import shown_progress
 from headrace.app.settings import Settings
 from headrace.app.supervisor import Ending, Supervisor, WorkerProcess
 from headrace.sql.binder import RESULT
+from headrace.sql.physical import Mode
 from headrace.sql.plan import Aggregate, Node, walk
 from headrace.sql.runtime.records import TopicPartition
 from headrace.sql.vocabulary import Emit
@@ -136,6 +137,16 @@ def checked_topology(
             f"source topic {error.args[0]!r} does not exist",
             hint="create it, or declare its number of partitions: WITH (partitions = …)",
         ) from error
+
+
+def topologies_left_behind(app: App, settings: Settings, cluster: Cluster) -> list[Topology]:
+    """The app's topology in each mode, for what goes by name when it is deleted: a source may be gone already.
+
+    What the other mode has left behind would be taken for its state if the app ever went back to it.
+    """
+    # The names are the same for any count but one: the only task of a source has none to hear of.
+    sources = dict.fromkeys(app.source_topics(), 2) | cluster.source_partitions(app.source_topics())
+    return [app.topology(mode, sources, settings.parallelism) for mode in Mode]
 
 
 def _ends(cluster: Cluster, source_partitions: Mapping[str, int]) -> Mapping[TopicPartition, int]:

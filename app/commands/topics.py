@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,11 +11,10 @@ from headrace.app.commands.sql import AppOption, ModeOption, SqlFile, UdfOption,
 from headrace.app.errors import ExitCode, UsageError
 from headrace.app.invocation import Invocation
 from headrace.app.output import show_rows
-from headrace.sql.physical import Mode
 
 if TYPE_CHECKING:
     from headrace.agents.cluster import Cluster
-    from headrace.agents.topology import Topology
+    from headrace.app.application import App
     from headrace.app.settings import Settings
 
 ParallelismOption = Annotated[int | None, typer.Option(min=1, metavar="P", help="Partitions after a re-key.")]
@@ -38,10 +36,13 @@ def topics(
 ) -> None:
     """List every topic that an app reads, writes or owns, and what is missing or wrong with it."""
     from headrace.agents.topics import ensure_topics, problems
+    from headrace.app.running import checked_topology, with_parallelism
 
     invocation: Invocation = context.obj
     settings = invocation.settings(mode=mode, parallelism=parallelism, udf=udf or None, app=app)
-    cluster, (topology,) = _connected(sql, settings, (settings.mode,))
+    loaded, cluster = _connected(sql, settings)
+    settings = with_parallelism(loaded, settings, cluster)
+    topology = checked_topology(loaded, settings, cluster.source_partitions(loaded.source_topics()))
     if create:
         ensure_topics(cluster, topology)
     existing = cluster.topics([topic.name for topic in topology.topics])
@@ -81,12 +82,13 @@ def reset(
 
     from headrace.agents.topics import internal_topics
     from headrace.agents.topics import reset as reset_cluster
+    from headrace.app.running import topologies_left_behind
 
     invocation: Invocation = context.obj
     settings = invocation.settings(mode=mode, parallelism=parallelism, udf=udf or None, app=app)
-    # Of both modes: what one left behind would be taken for its state if the app ever went back to it.
-    cluster, topologies = _connected(sql, settings, tuple(Mode))
-    name = topologies[0].app
+    loaded, cluster = _connected(sql, settings)
+    topologies = topologies_left_behind(loaded, settings, cluster)
+    name = loaded.name
     state = settings.state_dir / name
     internal = internal_topics(topologies)
     doomed = [*(f"topic {name}" for name in internal), f"offsets of group {name}", f"state in {state}"]
@@ -100,15 +102,12 @@ def reset(
     sys.stderr.write("done\n")
 
 
-def _connected(sql: SqlFile, settings: Settings, modes: Sequence[Mode]) -> tuple[Cluster, list[Topology]]:
-    """The cluster, and the app's topology in each of the modes."""
+def _connected(sql: SqlFile, settings: Settings) -> tuple[App, Cluster]:
+    """The app, and the cluster, which answers."""
     from headrace.agents.cluster import Cluster
     from headrace.app.order import WorkerOrder, worker_config
-    from headrace.app.running import checked_topology, with_parallelism
 
     app = load_app(sql, settings)
     cluster = Cluster(worker_config(app, WorkerOrder.plain(app, settings)))
     cluster.reach()
-    settings = with_parallelism(app, settings, cluster)
-    sources = cluster.source_partitions(app.source_topics())
-    return cluster, [checked_topology(app, settings.model_copy(update={"mode": mode}), sources) for mode in modes]
+    return app, cluster

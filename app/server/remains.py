@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from headrace.agents.cluster import Cluster
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.topics import reset as reset_cluster
-from headrace.agents.topology import TopicKind, Topology
+from headrace.agents.topology import TopicKind
 from headrace.app.application import App
 from headrace.app.errors import OutsideError
 from headrace.app.order import WorkerOrder, worker_config
-from headrace.app.running import checked_topology, with_parallelism
+from headrace.app.running import topologies_left_behind
 from headrace.app.settings import Settings
-from headrace.sql.physical import Mode
 
 ATTEMPTS = 60
 STEP_S = 1.0
@@ -46,16 +45,11 @@ class Remains:
     def _delete(self, *, with_sinks: bool) -> None:
         app = self.app
         cluster = Cluster(worker_config(app, WorkerOrder.plain(app, self.settings)))
-        settings = with_parallelism(app, self.settings, cluster)
-        # What is deleted goes by name: a source that is missing does not matter.
-        sources = dict.fromkeys(app.source_topics(), 1) | cluster.source_partitions(app.source_topics())
-        topologies: list[Topology] = [
-            checked_topology(app, settings.model_copy(update={"mode": mode}), sources) for mode in Mode
-        ]
+        topologies = topologies_left_behind(app, self.settings, cluster)
         reset_cluster(cluster, topologies)
         names = set(self.waiting)
         if with_sinks:
             written = (TopicKind.SINK, TopicKind.DEAD_LETTER)
             names |= {spec.name for topology in topologies for spec in topology.topics if spec.kind in written}
         cluster.delete(sorted(names & cluster.topics(sorted(names)).keys()))
-        shutil.rmtree(settings.state_dir / app.name, ignore_errors=True)
+        shutil.rmtree(self.settings.state_dir / app.name, ignore_errors=True)

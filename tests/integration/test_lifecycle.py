@@ -190,6 +190,19 @@ def test_changed_app_is_refused_until_it_is_reset(new_sql_app: NewSqlApp) -> Non
     assert_as_in_memory(app, app.local(records))
 
 
+def test_app_whose_source_is_gone_can_be_reset(new_sql_app: NewSqlApp) -> None:
+    app = new_sql_app(IDS)
+    app.produce([hit(number) for number in range(100)])
+    app.run_to_end()
+    app.cluster.delete([app.source])
+
+    reset = app.headrace("reset", str(app.file), "--yes")
+    assert reset.exit_code() == 0, reset.log()
+    left = {name for name in app.admin.list_topics(timeout=10).topics if name.startswith(app.name)}
+    assert left == {f"{app.name}-{sink}" for sink in ("pages", "seconds", "dead-letter")}
+    assert not (app.state / app.name).exists()
+
+
 def test_reset_of_a_running_app_is_refused(new_sql_app: NewSqlApp) -> None:
     app = new_sql_app(SQL)
     run = app.run()

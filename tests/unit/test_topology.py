@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
+from headrace.agents.cluster import Cluster
+from headrace.agents.topics import internal_topics
 from headrace.agents.topology import GrowthRefused, TopicKind, Topology, grown
 from headrace.app.application import App
+from headrace.app.running import topologies_left_behind
+from headrace.app.settings_sources import load_settings
 from headrace.sql.physical import Mode
 
 KEYED = "CREATE STREAM events (k VARCHAR KEY, v VARCHAR, at TIMESTAMP, WATERMARK FOR at);"
@@ -95,3 +101,20 @@ def test_topic_of_the_watermarks_is_the_apps_own_and_compacted() -> None:
     assert spec.internal
     assert spec.partitions == 1
     assert spec.config["cleanup.policy"] == "compact"
+
+
+class SourcesGone(Cluster):
+    """A cluster that has no source of any app."""
+
+    def __init__(self) -> None:
+        pass
+
+    def source_partitions(self, names: Collection[str]) -> dict[str, int]:  # noqa: ARG002
+        return {}
+
+
+def test_what_an_app_leaves_behind_is_known_by_name_where_its_source_is_gone() -> None:
+    app, settings = App(KEYED + WINDOWS, "app"), load_settings({}, environ={})
+    names = internal_topics(topologies_left_behind(app, settings, SourcesGone()))
+    assert set(names) == set(internal_topics([topology(KEYED + WINDOWS), topology(KEYED + WINDOWS, Mode.SINGLE)]))
+    assert "app-watermarks" in names
