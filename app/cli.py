@@ -73,7 +73,7 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line to its exit code. Mistakes of users end in a message, ours in a traceback."""
-    from confluent_kafka import KafkaException
+    from confluent_kafka import KafkaError, KafkaException
 
     from headrace.app.clients import explain
 
@@ -91,6 +91,9 @@ def run_command(arguments: list[str]) -> int:
         show_error_text(error.message, error.hint)
         return ExitCode.OUTSIDE
     except KafkaException as error:
+        if isinstance(error.args[0], KafkaError) and error.args[0].code() == KafkaError._INVALID_ARG:
+            show_error_text(f"kafka.<property>: {explain(error)}")  # the client could not even be made
+            return ExitCode.USAGE
         show_error_text(explain(error))
         return ExitCode.OUTSIDE
     return ExitCode.DONE

@@ -49,9 +49,30 @@ def test_wrong_settings_end_with_2_and_are_all_told(capsys: pytest.CaptureFixtur
     assert any(line.startswith("error: --log-level: 'loud'") for line in lines)
 
 
-def test_unknown_client_property_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["consume", "t", "--set", "kafka.no.such=1"]) == 2
-    assert 'No such configuration property: "no.such"' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "command",
+    ["consume t", "produce t --input app.sql", "infer t", "run app.sql", "topics app.sql", "reset app.sql", "server"],
+)
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("no.such=1", 'No such configuration property: "no.such"'),
+        ("reconnect.backoff.ms=x", 'Invalid value for configuration property "reconnect.backoff.ms"'),
+    ],
+)
+def test_client_property_that_the_client_refuses_ends_with_2(
+    command: str,
+    given: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("app.sql").write_text("CREATE STREAM t (id BIGINT);\nCREATE STREAM u AS SELECT id FROM t;")
+    code = run_command([*command.split(), "--set", f"kafka.{given}", "--set", f"http_port={free_port()}"])
+    error = capsys.readouterr().err
+    assert (code, told in error, "Traceback" in error) == (2, True, False), error
 
 
 def test_unreachable_kafka_ends_with_3_and_names_address_and_remedy(capsys: pytest.CaptureFixture[str]) -> None:
