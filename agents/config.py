@@ -47,8 +47,6 @@ class WorkerConfig:
     """Static membership: the worker's place in the group outlives a restart shorter than the session time-out."""
     ends: Mapping[TopicPartition, int] | None = None
     """End offset of every source partition of a finite run; None for an endless one."""
-    memory_state: bool = False
-    """Keep state in a dict, restored from the changelog at each start, instead of RocksDB."""
     state_cache_bytes: int = 64 * 2**20
     """Memory for cached state of all tasks that could be read from the stores again."""
     pending_max: int = 200_000

@@ -98,8 +98,6 @@ class TaskOpener:
         return store, span.end, repairs
 
     def _open_store(self, spec: TaskSpec, changelog: TopicPartition) -> RestorableStore:
-        if self._config.memory_state:
-            return MemoryStore()
         state = self._topics[changelog.topic]
         topology = self._factory.topology
         identity = Identity(
