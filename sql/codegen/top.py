@@ -25,7 +25,13 @@ from headrace.sql.runtime.windowed import WindowedState
 from headrace.sql.types import BIGINT, Kind, Type, python_type
 from headrace.sql.vocabulary import RelationKind
 
-_ZEROS: dict[Kind, Any] = {Kind.VARCHAR: "", Kind.DOUBLE: 0.0, Kind.DECIMAL: Decimal(0), Kind.BOOLEAN: False}
+_ZEROS: dict[Kind, Any] = {
+    Kind.VARCHAR: "",
+    Kind.BYTES: b"",
+    Kind.DOUBLE: 0.0,
+    Kind.DECIMAL: Decimal(0),
+    Kind.BOOLEAN: False,
+}
 
 
 class TopWriter:
@@ -161,7 +167,7 @@ class TopWriter:
         return f"({', '.join((*parts, f'-{time}', f'{function}({origin})', f'-{position}'))})"
 
     def _backwards(self, code: str, type_: Type) -> str:
-        if type_.kind in (Kind.VARCHAR, Kind.DECIMAL, Kind.BOOLEAN):
+        if type_.kind in (Kind.VARCHAR, Kind.BYTES, Kind.DECIMAL, Kind.BOOLEAN):
             return f"{self._rows.names.bind('backwards', backwards)}({code})"
         return f"-{code}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.property.generators import EventRecord, Layout, Schedule
+from tests.property.generators import EventRecord, Layout, Schedule, Step
 from tests.property.replay import Replay
 
 from headrace.app.application import App
@@ -128,6 +128,26 @@ def test_a_finished_run_that_is_opened_again_emits_nothing_again(mode: Mode) -> 
     replay = Replay(app, mode, layout, 2)
     replay.run(Schedule((), again_at_end=True))
     assert [record.value for record in replay.emitted] == [b'{"k":"a","c":1}']
+
+
+@pytest.mark.parametrize("type_", ["BYTES", "VARCHAR", "DECIMAL(3, 1)", "DOUBLE", "BOOLEAN", "DATE"])
+@pytest.mark.parametrize("order", ["x", "x DESC", "x NULLS FIRST", "x DESC NULLS LAST"])
+def test_top_n_by_any_type_is_read_back_from_its_state(type_: str, order: str) -> None:
+    app = App(
+        f"CREATE STREAM events (s VARCHAR, k INT); CREATE TABLE q AS SELECT k FROM (SELECT *, ROW_NUMBER() OVER "
+        f"(ORDER BY {order}) AS n FROM (SELECT k, CAST(s AS {type_}) AS x FROM events)) WHERE n <= 3;"
+    )
+    texts = {"BOOLEAN": ('"true"', '"false"'), "DATE": ('"2024-01-01"', '"2024-01-02"')}.get(type_, ('"1"', '"2"'))
+    values = [b'{"s":%s,"k":%d}' % (text.encode(), n) for n, text in enumerate((*texts, "null", *texts))]
+    layout: Layout = ((*(EventRecord(None, value, 0, {}) for value in values),),)
+    steps = (Step("read", 0, 3), Step("commit", None), Step("restart", None), Step("read", 0, 9))
+
+    def results(*steps: Step) -> list[bytes | None]:
+        replay = Replay(app, Mode.SINGLE, layout, 1)
+        replay.run(Schedule(steps, again_at_end=False))
+        return [record.value for record in replay.emitted]
+
+    assert results(*steps) == results(steps[0], steps[1], steps[3])
 
 
 @pytest.mark.parametrize("expression", ["GREATEST(n + 1, 2)", "LEAST(n * 2, n, 5)", "GREATEST(n, NULLIF(n, 3) + 1)"])
