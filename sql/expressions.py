@@ -424,3 +424,11 @@ def columns_of(expression: Expr) -> Iterator[Column]:
         yield expression
     for child in children(expression):
         yield from columns_of(child)
+
+
+def calls_of(expression: Expr) -> Iterator[Call]:
+    """Every call of a function of the registry in an expression."""
+    if isinstance(expression, Call):
+        yield expression
+    for child in children(expression):
+        yield from calls_of(child)

@@ -97,6 +97,9 @@ def _constant(node: s.Expression, field: e.Column) -> Any:
             "text stands in single quotes" if node.column.quoted else None,
         )
     bound = ExpressionBinder(Scope((), ())).bind(node)
+    changing = next((call.name for call in e.calls_of(bound) if not call.signature.is_repeatable), None)
+    if changing is not None:
+        raise sql_error(f"VALUES takes constants, {changing} has another value each time", node.span)
     if bound.type.kind is t.Kind.INT and field.type.kind is t.Kind.TIMESTAMP:
         bound = coerce(bound, t.BIGINT, node.span)
     value = _evaluated(coerce(bound, field.type, node.span), node.span)

@@ -49,6 +49,11 @@ class Signature:
     The function must be cached, and may raise RecordError.
     """
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it makes the same of the same operands: of what comes from outside it reaches nothing."""
+        return "task." not in self.template
+
 
 @dataclass(frozen=True, slots=True)
 class ScalarFunction:
