@@ -346,7 +346,7 @@ def _fit(signature: Signature, operands: list[e.Expr], span: Span) -> tuple[e.Ex
         if converted is None:
             return None
         fitted.append(converted)
-    if signature.returns is None and signature.parameters[0] == "any":
+    if signature.returns is None and signature.parameters[0] in ("any", "ordered"):
         common = type_of(tuple(fitted))
         return tuple(coerce(operand, common, span) for operand in fitted) if common is not t.NULL else None
     return tuple(fitted)
@@ -358,6 +358,8 @@ def fit_one(parameter: Parameter, operand: e.Expr, span: Span) -> e.Expr | None:
     match parameter:
         case "any":
             return operand
+        case "ordered":
+            return operand if operand.type.is_ordered else None
         case "number" | "integer" if kind is t.Kind.NULL:
             return coerce(operand, t.INT, span)
         case "number":

@@ -9,8 +9,8 @@ from headrace.sql.types import Type
 
 Parameter = Type | str
 """A type that the operand is converted to; or a class of types that it must be of: number, integer, decimal, array,
-map, struct, any, zone (a VARCHAR that names a time zone); or what fits the first operand: `same` its type, `element`
-what the ARRAY or MAP holds.
+map, struct, any, ordered (what has an order), zone (a VARCHAR that names a time zone); or what fits the first operand:
+`same` its type, `element` what the ARRAY or MAP holds.
 """
 Returns = Type | Callable[[tuple[Type, ...]], Type | None] | None
 

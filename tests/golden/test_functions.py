@@ -100,7 +100,7 @@ def test_scalar_alias_is_the_function_itself(function: ScalarFunction | Rewritte
 
 
 NULLS = {
-    **dict.fromkeys(("any", "number", "integer"), "CAST(NULL AS INT)"),
+    **dict.fromkeys(("any", "ordered", "number", "integer"), "CAST(NULL AS INT)"),
     "decimal": "CAST(NULL AS DECIMAL(6, 2))",
     "array": "CAST(NULL AS ARRAY<VARCHAR>)",
     "map": "CAST(NULL AS MAP<VARCHAR, INT>)",
