@@ -97,12 +97,13 @@ def correlation(moments: JointMoments) -> float | None:
     _, _, _, squares_y, squares_x, products = moments
     if squares_y == 0.0 or squares_x == 0.0:
         return None
-    return max(-1.0, min(1.0, finite(products / (math.sqrt(squares_y) * math.sqrt(squares_x)))))
+    spread = math.sqrt(finite(squares_y)) * math.sqrt(finite(squares_x))
+    return max(-1.0, min(1.0, finite(products / spread)))
 
 
 def slope(moments: JointMoments) -> float | None:
     """Of the line of least squares; NULL where x does not vary."""
-    return finite(moments[5] / moments[4]) if moments[4] != 0.0 else None
+    return finite(moments[5] / finite(moments[4])) if moments[4] != 0.0 else None
 
 
 def intercept(moments: JointMoments) -> float | None:
