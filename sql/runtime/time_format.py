@@ -13,6 +13,9 @@ from headrace.sql.errors import RecordError
 from headrace.sql.runtime.times import from_zone, moment_of, zone
 from headrace.sql.runtime.values import DAY_MS, iso_timestamp, parse_iso_timestamp
 
+LENGTH_MAX = 1000
+DEPTH_MAX = 32
+"""Of what may be left out in what may be left out."""
 _ISO_NAMES = ("iso", "iso8601", "iso-8601")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
@@ -114,6 +117,7 @@ def form_of(pattern: str) -> TimeFormat:
 
     RecordError for a letter that is not known.
     """
+    _check_length(pattern)
     if pattern.lower() in _ISO_NAMES:
         return TimeFormat(pattern, ())
     if _ONLY_POSTGRES.search(pattern):
@@ -129,6 +133,7 @@ def form_of(pattern: str) -> TimeFormat:
 @lru_cache(maxsize=1000)
 def postgres_format(pattern: str) -> TimeFormat:
     """The form that a pattern of PostgreSQL's TO_CHAR says."""
+    _check_length(pattern)
     parts = tuple(_postgres_parts(pattern))
     if not parts:
         raise RecordError("pattern", "a time format is not empty")
@@ -151,6 +156,11 @@ def clock_format(pattern: str) -> TimeFormat:
     if form.fields - _CLOCK or not form.fields:
         raise RecordError("pattern", f"`{pattern}` is no form of a TIME: it has hours, minutes and seconds alone")
     return form
+
+
+def _check_length(pattern: str) -> None:
+    if len(pattern) > LENGTH_MAX:
+        raise RecordError("pattern", f"a time format has at most {LENGTH_MAX} characters")
 
 
 def _checked(form: TimeFormat) -> TimeFormat:
@@ -240,6 +250,8 @@ def _java_parts(pattern: str) -> Iterator[Part]:
                 yield part
             elif letter in "[]":  # what may be left out when it is read
                 depth += len(run) if letter == "[" else -len(run)
+                if depth > DEPTH_MAX:
+                    raise RecordError("pattern", f"a time format has brackets at most {DEPTH_MAX} deep")
                 yield Part("", "(?:" * len(run) if letter == "[" else ")?" * len(run), lambda _: "")
             else:
                 yield _literal(run.replace("\0", "'"))

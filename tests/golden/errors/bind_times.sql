@@ -37,6 +37,7 @@ SELECT DATE_FORMAT(ts, 'yyyy', 'Mars') AS a FROM t;
 SELECT DATE_FORMAT(ts, '') AS a FROM t;
 SELECT DATE_FORMAT(ts, 'HH''h') AS a FROM t;
 SELECT DATE_FORMAT(ts, 'HH[:mm') AS a FROM t;
+SELECT DATE_FORMAT(ts, '[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[HH]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]') AS a FROM t;
 SELECT TO_CHAR(ts, 'YYYY WW') AS a FROM t;
 SELECT DATE_FORMAT(ts, 'YYYY-MM-DD HH:MI') AS a FROM t;
 SELECT TO_CHAR(ts, '"YYYY') AS a FROM t;
