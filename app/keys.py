@@ -55,7 +55,7 @@ class KeyReader:
         if self._is_json or self._is_number or key.startswith(b'{"'):
             try:
                 return _without_null(msgspec.json.decode(key))
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 pass
         return key.decode(errors="replace")
 

@@ -19,7 +19,10 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class ValueReader:
-    """Reads the values of one query's sink: JSON as it is, one column as its value, CSV as its text."""
+    """Reads the values of one query's sink: JSON as it is, one column as its value, CSV as its text.
+
+    JSON that nests deeper than Python reads it is its text too.
+    """
 
     def __init__(self, query: Query) -> None:
         self._read: Callable[[bytes], Any] = msgspec.json.decode
@@ -31,7 +34,10 @@ class ValueReader:
                 self._read = bytes.decode
 
     def read(self, value: bytes | None) -> Any:
-        return None if value is None else self._read(value)
+        try:
+            return None if value is None else self._read(value)
+        except RecursionError:
+            return shown(value)
 
 
 def shown(value: Any) -> Any:

@@ -12,7 +12,7 @@ from headrace.sql.errors import RecordError
 from headrace.sql.runtime import values as v
 from headrace.sql.runtime.binary import unpack
 from headrace.sql.runtime.columns import MOMENTS, DecodedColumn, conversion, json_type
-from headrace.sql.runtime.nested import is_nested, value_of_json
+from headrace.sql.runtime.nested import is_nested, parse_json, value_of_json
 from headrace.sql.runtime.times import parse_iso_time
 from headrace.sql.types import Kind
 
@@ -127,6 +127,8 @@ def parse_text(column: DecodedColumn, text: str) -> Any:
     match column.type.kind:
         case Kind.VARCHAR:
             return text
+        case Kind.JSON:
+            return None if text.strip() == "null" else parse_json(text)
         case _ if is_nested(column.type):
             return value_of_json(column.type)(text.encode())
         case Kind.INT:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import headrace
+from headrace.app.values import ValueReader
 
 SQL = """\
 CREATE STREAM trades (symbol VARCHAR, price DOUBLE, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '1' SECOND);
@@ -48,6 +49,31 @@ def test_wrong_sql_raises_sql_error_with_its_problems() -> None:
         "stream or table `b` does not exist",
         "stream or table `d` does not exist",
     ]
+
+
+DEEP = f"{'[' * 5_000}{']' * 5_000}"
+
+
+def test_record_key_that_nests_deeply_is_shown_as_text() -> None:
+    key = f'{{"a":{DEEP}}}'
+    app = headrace.App("CREATE STREAM s (k VARCHAR KEY, n INT); SELECT k, n FROM s;")
+    (record,) = app.local(records=[{"topic": "s", "key": key, "value": {"n": 1}}]).records
+    assert record.key == key
+
+
+def test_json_of_csv_that_nests_deeply_is_a_dead_letter() -> None:
+    app = headrace.App("CREATE STREAM s (n INT, j JSON) WITH (format = 'csv'); CREATE STREAM o AS SELECT n, j FROM s;")
+    result = app.local(records=[{"topic": "s", "value": f"1,{DEEP}".encode()}])
+    assert not result.records
+    assert [(letter.kind, letter.message) for letter in result.dead_letters] == [
+        ("type", "column `j` (JSON): nested too deeply")
+    ]
+
+
+def test_value_that_nests_deeper_than_can_be_read_is_shown_as_text() -> None:
+    reader = ValueReader(headrace.App("CREATE STREAM s (j JSON); SELECT j FROM s;").logical.queries[0])
+    value = f'{{"j":{DEEP}}}'
+    assert reader.read(value.encode()) == value
 
 
 def test_data_frame_is_taken_as_rows() -> None:
