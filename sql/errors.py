@@ -114,6 +114,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     return None
 
 
+MESSAGE_MAX = 1_000
+"""Characters of a dead letter's message: it may speak of a whole column, or of all that a user's function was given."""
+
+
 class RecordError(Exception):
     """A record, or a value computed from it, is wrong for a query: it becomes a dead letter.
 
@@ -122,7 +126,7 @@ class RecordError(Exception):
 
     def __init__(self, kind: str, message: str) -> None:
         self.kind = kind
-        super().__init__(message)
+        super().__init__(message[:MESSAGE_MAX])
 
 
 class UdfError(TypeError):

@@ -13,9 +13,6 @@ from headrace.sql.functions.hints import Hinted, HintReader, Operands
 from headrace.sql.functions.registry import ScalarFunction, Signature
 from headrace.sql.functions.user_values import from_python, to_python
 
-_MESSAGE_MAX = 1_000
-"""Characters of a dead letter's message: a user's exception may carry the whole of its input."""
-
 
 def scalar_function(
     function: FunctionType, name: str, parameters: tuple[str, ...] | None, returns: str | None
@@ -96,7 +93,14 @@ def result_checked(name: str, function: Callable[..., Any], result: Hinted) -> C
 
 def failure(name: str, error: Exception) -> RecordError:
     """What an exception of a user's function is for the record at hand."""
-    text = str(error).encode(errors="backslashreplace").decode()
-    if not isinstance(error, RecordError):  # which is ours, about a value at the border
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return RecordError("udf", f"{name}: {text}"[:_MESSAGE_MAX])
+    told = str(error) if isinstance(error, RecordError) else exception_text(error)  # ours: of a value at the border
+    return RecordError("udf", f"{name}: {told}")
+
+
+def exception_text(error: Exception) -> str:
+    """The class of an exception of the user's, and what it says, where it can."""
+    try:
+        text = str(error).encode(errors="backslashreplace").decode()
+    except Exception:  # noqa: BLE001  # the class is the user's
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.sql.errors import RecordError
 from headrace.sql.functions.hints import HintReader
-from headrace.sql.functions.user_scalars import failure
+from headrace.sql.functions.user_scalars import exception_text, failure
 from headrace.sql.runtime.opaque import Opaque
 from headrace.sql.runtime.state import memory_of
 
@@ -39,7 +39,7 @@ class StateLayout:
         try:
             empty = self._class()
         except Exception as error:  # the class is the user's
-            raise reader.error(f"its empty state cannot be made: {type(error).__name__}: {error}") from error
+            raise reader.error(f"its empty state cannot be made: {exception_text(error)}") from error
         own = getattr(empty, "__dict__", {})
         for name in own.keys() - self.hints.keys():
             raise reader.error(f"attribute `{name}` has no annotation in the class, and would be lost at a restart")

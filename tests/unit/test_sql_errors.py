@@ -64,3 +64,9 @@ def test_text_that_ends_in_the_middle_says_what_is_missing(text: str, expected: 
 def test_a_table_has_one_primary_key(columns: str) -> None:
     with pytest.raises(SqlError, match="a table has one PRIMARY KEY"):
         App(f"CREATE TABLE t ({columns}) WITH (topic = 't'); SELECT j FROM t;")
+
+
+def test_message_about_a_long_text_is_shortened() -> None:
+    app = App("CREATE STREAM s (k VARCHAR); SELECT CAST(k AS INT) AS n FROM s;")
+    (letter,) = app.local({"s": [{"k": "x" * 100_000}]}).dead_letters
+    assert letter.message == "'" + "x" * 999

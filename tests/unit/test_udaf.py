@@ -265,6 +265,52 @@ def test_error_that_comes_of_the_state_rejects_the_result_row(layout: dict[str, 
     assert causes(result) == [("udf", "FEW: OverflowError: too many")]
 
 
+class MuteError(Exception):
+    """Its text cannot be made."""
+
+    def __str__(self) -> str:
+        raise self
+
+
+@pytest.mark.parametrize("value", [13, 14, 15])
+def test_exception_whose_text_cannot_be_made_is_told_by_its_class(value: int) -> None:
+    @udaf
+    class Mute:
+        """Fails for a row, for its state, or at the end."""
+
+        count: int = 0
+
+        def update(self, x: int) -> None:
+            self.count += x
+            if x == 13 or self.count == 15:
+                raise MuteError
+
+        def result(self) -> int:
+            if self.count == 16:
+                raise MuteError
+            return self.count
+
+    query = "CREATE TABLE r AS SELECT k, MUTE(x) AS m FROM s GROUP BY k EMIT FINAL"
+    assert causes(run(query, *xs(1, value), udfs=(Mute,))) == [("udf", "MUTE: MuteError")]
+
+
+def test_state_that_fails_with_a_text_that_cannot_be_made_is_refused() -> None:
+    class Mute:
+        count: int
+
+        def __init__(self) -> None:
+            raise MuteError
+
+        def update(self, x: int) -> None:
+            self.count += x
+
+        def result(self) -> int:
+            return self.count
+
+    with pytest.raises(UdfError, match="its empty state cannot be made: MuteError"):
+        App(SOURCE + "SELECT k FROM s", udfs=[udaf(Mute)])
+
+
 def test_state_over_nothing_gives_its_own_result() -> None:
     query = "CREATE TABLE r AS SELECT k, SPAN(x) AS span, PATH(y) AS path FROM s GROUP BY k"
     assert run(query, {"x": None}).final("r") == {"a": {"k": "a", "span": None, "path": "-"}}

@@ -356,6 +356,19 @@ def test_exception_without_text_or_with_too_much_of_it_is_told() -> None:
     assert causes(result) == [("udf", "FAIL: ValueError"), ("udf", "FAIL: ValueError: " + "x" * 982)]
 
 
+def test_exception_whose_text_cannot_be_made_is_told_by_its_class() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise self
+
+    @udf
+    def fail(k: str) -> str:
+        raise MuteError
+
+    result = run("SELECT FAIL(k) AS a FROM s", fail, rows=[{"k": "a"}])
+    assert causes(result) == [("udf", "FAIL: MuteError")]
+
+
 def test_interrupt_is_not_taken_for_an_error_of_the_record() -> None:
     @udf
     def stop(n: int) -> int:
