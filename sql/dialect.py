@@ -289,8 +289,27 @@ class HeadraceParser(Parser):
 
     def _parse_types(self, *arguments: Any, **options: Any) -> exp.Expr | None:
         first = self._curr
+        if options.get("check_func") and self._at_operands():
+            return None
         parsed = super()._parse_types(*arguments, **options)
         return placed(parsed, first, self._prev) if isinstance(parsed, exp.DataType) and first else parsed
+
+    def _at_operands(self) -> bool:
+        """Whether operands or elements follow the word at hand, which makes it a call or an ARRAY and no type.
+
+        sqlglot would read them as a type's first, and then again, which doubles with each level that they nest.
+        """
+        index = self._index + 2
+        if self._next.token_type is TokenType.L_BRACKET:
+            return self._kind_at(index) is not TokenType.R_BRACKET
+        if self._next.token_type is not TokenType.L_PAREN:
+            return False
+        while self._kind_at(index) in (TokenType.NUMBER, TokenType.COMMA):
+            index += 1
+        return self._kind_at(index) is not TokenType.R_PAREN
+
+    def _kind_at(self, index: int) -> TokenType | None:
+        return self._tokens[index].token_type if index < len(self._tokens) else None
 
     def _parse_join(self, *arguments: Any, **options: Any) -> exp.Join | None:
         first = self._curr

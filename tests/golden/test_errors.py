@@ -158,6 +158,8 @@ LONG = {
     "COALESCE": f"SELECT COALESCE({', '.join('n' * 150)}) AS a FROM t;",
     "columns": f"SELECT {', '.join(f'n + {n} AS c{n}' for n in range(300))} FROM t;",
     "calls": _nested(30, "ABS(", "n", ")"),
+    "arrays": _nested(31, "ARRAY[", "n", "]"),
+    "rows": _nested(31, "ROW(", "n", ")"),
     "streams": "".join(
         f"CREATE STREAM s{n} AS SELECT n + 1 AS n FROM {f's{n - 1}' if n else 't'} WHERE n > 0;" for n in range(40)
     ),
