@@ -69,6 +69,7 @@ def _nested_type(node: exp.DataType, span: Span) -> types.Type:
         for part in node.expressions:
             if not isinstance(part, exp.ColumnDef) or not isinstance(part.kind, exp.DataType):
                 raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
+            _check_clauses(part, span)
             if any(part.name.lower() == name.lower() for name, _ in fields):
                 raise sql_error(f"two fields are named `{part.name}`", span)
             fields.append((checked_name(part.name, span), _inner_type(part.kind, span)))
@@ -85,6 +86,16 @@ def _nested_type(node: exp.DataType, span: Span) -> types.Type:
     if len(parts) != 1:
         raise sql_error("an ARRAY has the type of its elements", span, "for example ARRAY<INT>")
     return types.array_type(_inner_type(parts[0], span))
+
+
+def _check_clauses(field: exp.ColumnDef, span: Span) -> None:
+    """SqlError for what says more of a field than its type; a COMMENT says nothing, and NULL what holds anyway."""
+    for clause in field.args.get("constraints") or ():
+        kind = clause.args["kind"]
+        if isinstance(kind, exp.NotNullColumnConstraint) and not kind.args.get("allow_null"):
+            raise sql_error("NOT NULL is for columns alone", span)
+        if not isinstance(kind, exp.NotNullColumnConstraint | exp.CommentColumnConstraint):
+            raise sql_error("a STRUCT has fields with a name and a type", span, "for example STRUCT<a INT, b DATE>")
 
 
 def _inner_type(node: exp.DataType, span: Span) -> types.Type:
