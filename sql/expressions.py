@@ -40,6 +40,10 @@ class Literal:
         return self.value is None
 
 
+class BareNull(Literal):
+    """A NULL of no type as a column of a result: a VARCHAR, unless a UNION makes it something else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
     """`+ - * / %` of two operands of one type."""

@@ -35,7 +35,7 @@ def select_items(select: s.Select, scope: Scope, binder: ExpressionBinder) -> tu
 def _storable(bound: e.Expr, span: Span) -> e.Expr:
     """An expression as a column of a result."""
     if bound.type.kind is t.Kind.NULL:
-        return e.Literal(None, t.VARCHAR)
+        return e.BareNull(None, t.VARCHAR)
     if not bound.type.is_storable:
         raise sql_error(f"{bound.type} cannot be a column of a result", span, "CAST it to VARCHAR")
     return bound

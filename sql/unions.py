@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from headrace.sql import expressions as e
 from headrace.sql import plan as p
 from headrace.sql import types as t
 from headrace.sql.errors import Span, sql_error
@@ -34,13 +35,29 @@ def united(nodes: Sequence[tuple[p.Node, Span]]) -> p.Union:
                 "a windowed table with EMIT FINAL goes",
             )
     last = nodes[-1][1]
-    columns = [together(same, last, "unite") for same in zip(*(node.columns for node, _ in nodes), strict=True)]
+    rows = [node for node, _ in nodes]
+    columns = [together(_in_place(rows, index), last, "unite") for index in range(len(first.columns))]
     names = [column.name for column in first.columns]
     branches = tuple(
         p.Project(node, tuple((name, same[index]) for name, same in zip(names, columns, strict=True)))
         for index, (node, _) in enumerate(nodes)
     )
     return p.Union(branches, tuple(_common(expr.type for expr in same) for same in columns))
+
+
+def _in_place(nodes: Sequence[p.Node], index: int) -> list[e.Expr]:
+    """The columns of all nodes that stand in one place; a NULL without a type as such where another has one."""
+    nulls = [_is_null(node, index) for node in nodes]
+    return [
+        e.Literal(None, t.NULL) if is_null and not all(nulls) else node.columns[index]
+        for node, is_null in zip(nodes, nulls, strict=True)
+    ]
+
+
+def _is_null(node: p.Node, index: int) -> bool:
+    while isinstance(node, p.Filter):
+        node = node.input
+    return isinstance(node, p.Project) and isinstance(node.items[index][1], e.BareNull)
 
 
 def _common(types: Iterable[t.Type]) -> t.Type:
