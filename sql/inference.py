@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import msgspec
 
@@ -113,9 +114,17 @@ def _can_be_name(name: str) -> bool:
 
 
 def columns_of_texts(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Inferred, ...]:
-    """The columns of rows of texts, as CSV has them; an empty text is NULL."""
-    fields = [[_value_of_text(row[place]) for row in rows if place < len(row)] for place in range(len(names))]
-    return tuple(_column(name, _of_one_kind(values)) for name, values in zip(names, fields, strict=True))
+    """The columns of rows of texts, as CSV has them; an empty text is NULL. Names are as in JSON objects: one that
+    stands there twice is one column.
+    """
+    empty: dict[str, Json] = dict.fromkeys(names)
+    objects = (dict(zip(names, map(_value_of_text, row), strict=False)) for row in rows)
+    found = _fields(chain((empty,), objects))
+    columns = (_column(name, _of_one_kind(values)) for name, values in found.items() if _can_be_name(name))
+    folded = [name.lower() for name in names]
+    return tuple(
+        replace(column, remark="named twice") if folded.count(column.name.lower()) > 1 else column for column in columns
+    )
 
 
 _NOTHING = object()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace import App
 from headrace.app.cli import run_command
 from headrace.sql.inference import declaration, sample_of_records
 
@@ -111,3 +112,16 @@ def test_records_of_a_topic_give_its_key_and_format(
 ) -> None:
     text = declaration("s", "a.b", sample_of_records(values, keys))
     assert "|".join(line.strip() for line in text.splitlines()[1:]).startswith(expected)
+
+
+@pytest.mark.parametrize("header", ["a,b,a", "a,b,", "a,b,A", '"a",b,"x""y"', "a,b,\x01"])
+def test_header_of_csv_with_names_that_no_column_can_have_gives_a_stream(
+    header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(f"{header}\n1,x,2.5\n,y,\n")
+    code, text, _ = infer(capsys, str(file))
+    is_twice = header.lower().endswith("a")
+    column = "a DOUBLE,  -- named twice" if is_twice else "a BIGINT,"
+    assert (code, text) == (0, f"CREATE STREAM rows (\n  {column}\n  b VARCHAR\n);\n")
+    App(f"{text}SELECT a FROM rows;")
