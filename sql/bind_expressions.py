@@ -30,6 +30,7 @@ from headrace.sql.record_parts import HEADERS_COLUMN
 from headrace.sql.scopes import WINDOW_NAMES, Scope, names_window
 from headrace.sql.vocabulary import Match
 
+_PLAIN_TYPES = frozenset(t.Kind) - {"NULL", "ARRAY", "MAP", "STRUCT"}
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
 
@@ -344,6 +345,8 @@ class ExpressionBinder:
             known = (*self._scope.functions.names(), *lambdas.FORMS, *time_calls.NAMES, *headers.BY_NAME)
             near = near_name(node.name, known)
             hint = f"did you mean `{near}`?" if near else None
+            if node.name in _PLAIN_TYPES:
+                hint = f"{node.name} is a type: CAST(… AS {node.name}) makes one"
             raise sql_error(f"function {node.name} does not exist, or is not supported yet", node.span, hint)
         operands = [self.bind(argument) for argument in node.arguments]
         if function is None:

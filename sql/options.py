@@ -52,6 +52,12 @@ def _check_not_empty(entry: syntax.Option) -> None:
         raise sql_error(f"`{entry.key}` is empty", entry.value_span)
 
 
+def _check_topic(entry: syntax.Option) -> None:
+    _check_not_empty(entry)
+    if not entry.quoted and entry.value.lower() in ("null", *_BOOLEANS):
+        raise sql_error(f"`{entry.value}` is not a value of `{entry.key}`", entry.value_span, "a name stands in quotes")
+
+
 def _check_delimiter(entry: syntax.Option) -> None:
     if entry.value.lower() not in DELIMITERS and (len(entry.value) != 1 or entry.value in '"\r\n'):
         raise sql_error("`value_delimiter` is one character, SPACE or TAB", entry.value_span)
@@ -79,7 +85,7 @@ OPTIONS = (
         _SOURCE + _SINK,
         "the Kafka topic; default: the lower-case name of the stream or table",
         also=("kafka_topic",),
-        check=_check_not_empty,
+        check=_check_topic,
     ),
     Option(
         "format",

@@ -257,4 +257,5 @@ def _parse_option(parser: HeadraceParser) -> syntax.Option:
     if not value or value.token_type in (TokenType.R_PAREN, TokenType.COMMA):
         parser.raise_error("expected a value")
     parser._advance()
-    return syntax.Option(key, sign + value.text, key_span, token_span(value))
+    quoted = value.token_type is TokenType.STRING
+    return syntax.Option(key, sign + value.text, key_span, token_span(value), quoted)

@@ -474,6 +474,8 @@ class Option:
     value: str
     span: Span
     value_span: Span
+    quoted: bool = True
+    """Whether the value is a text in quotes, and no word or number."""
 
 
 @dataclass(frozen=True, slots=True)

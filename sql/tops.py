@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 
 from headrace.sql import expressions as e
 from headrace.sql import plan as p
@@ -19,6 +20,8 @@ def filtered(node: p.Node, predicate: e.Expr, span: Span) -> p.Node:
         return p.Filter(node, predicate)
     conjuncts = list(_conjuncts(predicate))
     limits = [limit for limit in (_limit(part, name) for part in conjuncts) if limit is not None]
+    if not limits and any(_is_fraction(part, name) for part in conjuncts):
+        raise sql_error(f"a limit of `{name}` is a whole number", span)
     if not limits:
         return p.Filter(node, predicate)
     limit = min(limits)
@@ -78,6 +81,15 @@ def _limit(part: e.Expr, name: str) -> int | None:
             numbers = [value for value in values if isinstance(value, int)]
             return max(numbers, default=None)
     return None
+
+
+def _is_fraction(part: e.Expr, name: str) -> bool:
+    """Whether a condition compares the numbers with a DECIMAL or DOUBLE."""
+    if not isinstance(part, e.Comparison):
+        return False
+    sides = [side.operand if isinstance(side, e.Cast) else side for side in (part.left, part.right)]
+    has_number = any(isinstance(side, e.Column) and side.name == name for side in sides)
+    return has_number and any(isinstance(side, e.Literal) and isinstance(side.value, Decimal | float) for side in sides)
 
 
 def _says_nothing_more(part: e.Expr, name: str, limit: int) -> bool:

@@ -114,6 +114,9 @@ def _group_by(node: exp.Expr | None, around: Span) -> tuple[syntax.Expression, .
     for item in node.expressions:
         if type(item) in _GROUPINGS:
             raise sql_error(f"{_GROUPINGS[type(item)]} is not supported yet", span_of(item, around))
+        if isinstance(item, exp.Tuple) and not item.expressions:
+            hint = "all rows are one group without it"
+            raise sql_error("GROUP BY () is not supported yet", span_of(item, around), hint)
         if isinstance(item, exp.Tuple):
             raise sql_error("a row in GROUP BY is not supported yet", span_of(item, around))
         flat.append(convert_expression(item, around))

@@ -30,3 +30,5 @@ CREATE TABLE ttl5 WITH (ttl = '1h') AS SELECT a, COUNT(*) AS n FROM t GROUP BY a
 CREATE TABLE every1 WITH (changes = 'latest') AS SELECT a, COUNT(*) AS n FROM t GROUP BY a EMIT EVERY 1 MINUTE;
 CREATE STREAM tf1 (at TIMESTAMP, a INT) WITH (timestamp = 'at', timestamp_format = 'qqqq-mm');
 CREATE STREAM r6 WITH (retention = '0s') AS SELECT a FROM t;
+CREATE STREAM u1 (a INT) WITH (topic = NULL);
+CREATE STREAM u2 (a INT) WITH (KAFKA_TOPIC = TRUE);

@@ -19,3 +19,5 @@ SELECT * FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY price ROWS 3 PRECEDING) AS 
 SELECT n FROM (SELECT quantity AS symbol, ROW_NUMBER() OVER (PARTITION BY symbol, quantity ORDER BY price) AS n FROM trades) AS t WHERE n <= 3;
 CREATE TABLE lasting WITH (ttl = '1d') AS SELECT * FROM ranked WHERE n = 1;
 INSERT INTO users SELECT symbol, LAG(price) OVER (PARTITION BY symbol ORDER BY ts) FROM trades;
+SELECT symbol FROM ranked WHERE n <= 1.5;
+SELECT symbol FROM ranked WHERE 2e0 > n AND price > 1.5;
