@@ -56,7 +56,10 @@ def parse_duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a duration is a number and a unit (ms, s, m, h, d), such as 200ms, 5s or 10m")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        raise ValueError("the longest duration is 999999999d") from None
 
 
 def _positive(duration: timedelta) -> timedelta:

@@ -17,7 +17,8 @@ from headrace.sql.errors import did_you_mean
 from headrace.sql.physical import Mode
 
 _LIKE_A_GENERATION = re.compile(r"\.\d+$")
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,89}"
+"""The name of an app, of 100 characters, has room for a generation behind it."""
 SQL_CHARACTERS_MAX = 1_000_000
 JOB_SETTINGS = (
     "changes",
@@ -62,7 +63,7 @@ def _known_settings(settings: Mapping[str, str]) -> Mapping[str, str]:
     try:
         settings_as_given(settings)
     except ValidationError as error:
-        raise ValueError("; ".join(_told(problem) for problem in error.errors())) from None
+        raise ValueError(_told_all(error)) from None
     return settings
 
 
@@ -152,11 +153,14 @@ class Job:
         return Job(self.name, self.record.model_copy(update={"wanted": Wanted.STOPPED}))
 
     def settings(self, server: Settings) -> Settings:
-        """The settings of its workers: those of the server, and its own before them."""
+        """The settings of its workers: its own before those of the server. Raises Refused where they do not agree."""
         given = {name: getattr(server, name) for name in server.model_fields_set if name not in SERVER_SETTINGS}
         kafka = {f"kafka.{name}": value for name, value in given.pop("kafka", {}).items()}
         of_server = {"mode": self.record.mode, "workers": self.record.workers, "http_port": 0, "app": self.app}
-        return settings_as_given({**given, **kafka, **self.record.settings, **of_server})
+        try:
+            return settings_as_given({**given, **kafka, **self.record.settings, **of_server})
+        except ValidationError as error:
+            raise Refused(_told_all(error)) from None
 
     def to_record(self) -> bytes:
         """The value of its record."""
@@ -186,7 +190,7 @@ def read_name(key: bytes | None) -> str:
         raise Refused("the record has no key, which is the job's name")
     name = key.decode(errors="replace")
     if not re.fullmatch(NAME, name):
-        raise Refused(f"{name!r} is no name of a job: letters, digits, '.', '_' and '-', at most 100")
+        raise Refused(f"{name!r} is no name of a job: letters, digits, '.', '_' and '-', at most 90")
     return name
 
 
@@ -201,7 +205,11 @@ def read_record(value: bytes) -> JobRecord:
     try:
         return JobRecord(**document)
     except ValidationError as error:
-        raise Refused("; ".join(_told(problem) for problem in error.errors())) from None
+        raise Refused(_told_all(error)) from None
+
+
+def _told_all(error: ValidationError) -> str:
+    return "; ".join(_told(problem) for problem in error.errors())
 
 
 def _told(problem: Mapping[str, Any]) -> str:

@@ -128,6 +128,10 @@ class JobServer:
         except (Refused, HeadraceError) as error:
             refusal = error if isinstance(error, Refused) else Refused(str(error))
             await self._refuse(entry, refusal)
+        except Exception as error:  # the edge: whoever may write to the topic must not be able to end all servers
+            log.error("a record could not be applied", offset=entry.offset, exc_info=error)
+            refusal = Refused(f"internal error: {error!r}")
+            await self._refuse(entry, refusal)
         async with self._applied:
             self._outcomes[entry.offset] = refusal
             while len(self._outcomes) > OUTCOMES_MAX:
@@ -216,7 +220,7 @@ class JobServer:
         name = (entry.key or b"").decode(errors="replace")
         await self._log.tell(name, "refused", reason=str(error), offset=entry.offset, server=self.id)
         good = self.jobs.get(name)
-        if good is None:
+        if good is None or _is_no_worse(entry, good):
             return
         try:
             # Compaction keeps the newest record of a name: it is to be one that every later server takes.
@@ -362,6 +366,18 @@ def _is_claim(before: Job, job: Job) -> bool:
     """Whether a record says who switches, and nothing else that is new."""
     update = {"version": job.version, "switched_by": job.record.switched_by}
     return before.record.model_copy(update=update) == job.record
+
+
+def _is_no_worse(entry: Entry, good: Job) -> bool:
+    """Whether a refused record says what the job is: then the mistake is ours, and to write it anew is no help."""
+    if entry.value is None:
+        return False
+    try:
+        record = read_record(entry.value)
+    except Refused:
+        return False
+    is_newer = record.version is None or record.version >= good.version
+    return is_newer and record.model_copy(update={"version": good.version}) == good.record
 
 
 def _check_unswitched(job: Job) -> None:

@@ -75,6 +75,14 @@ def test_client_property_that_the_client_refuses_ends_with_2(
     assert (code, told in error, "Traceback" in error) == (2, True, False), error
 
 
+def test_duration_that_is_too_long_ends_with_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "app.sql").write_text("SELECT 1")
+    assert run_command(["check", str(tmp_path / "app.sql"), "--set", "idle_timeout=99999999999d"]) == 2
+    error = capsys.readouterr().err
+    assert "error: --set idle_timeout: '99999999999d': the longest duration is 999999999d" in error
+    assert "Traceback" not in error
+
+
 def test_unreachable_kafka_ends_with_3_and_names_address_and_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     assert run_command(["consume", "t", "--bootstrap-servers", address]) == 3

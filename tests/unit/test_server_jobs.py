@@ -45,7 +45,7 @@ def test_a_bad_value_is_refused_with_its_reason(value: bytes, reason: str) -> No
     assert reason in str(refused.value)
 
 
-@pytest.mark.parametrize("key", [None, b"", b"a b", b"../x", b".hidden", b"\xff", b"a" * 101])
+@pytest.mark.parametrize("key", [None, b"", b"a b", b"../x", b".hidden", b"\xff", b"a" * 91])
 def test_a_key_that_is_no_name_is_refused(key: bytes | None) -> None:
     with pytest.raises(Refused):
         read_name(key)
