@@ -21,9 +21,17 @@ log = structlog.get_logger(__name__)
 
 JOBS_CONFIG = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "max.message.bytes": "8388608"}
 EVENTS_CONFIG = {"retention.ms": str(7 * 86_400_000)}
-PRODUCER = {"enable.idempotence": True, "linger.ms": 0, "message.max.bytes": 8_388_608}
+PRODUCER = {
+    "enable.idempotence": True,
+    "linger.ms": 0,
+    "message.max.bytes": 8_388_608,
+    "message.timeout.ms": 10_000,  # well within WRITE_S: what is told as failed is not carried out later
+}
 WAIT_S = 0.5
+POLL_S = 0.1
 WRITE_S = 15.0
+CLOSE_S = 5.0
+"""How long the last events may take to be written."""
 RECORDS_MAX = 500
 
 
@@ -77,26 +85,31 @@ class JobLog:
 
     async def write(self, name: str, value: bytes | None) -> int:
         """Write a job; the offset of its record. OutsideError where Kafka does not take it."""
-        return await self._write(self._settings.jobs_topic, name, value)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writing, self._write, self._settings.jobs_topic, name, value)
 
-    async def tell(self, job: str, event: str, **facts: object) -> None:
-        """Write an event. What Kafka does not take is only in the log."""
+    def tell(self, job: str, event: str, **facts: object) -> None:
+        """Send an event, and do not wait for it. What Kafka does not take is only in the log."""
         document = {"time": int(time.time() * 1000), "job": job, "event": event, **facts}
         log.info(f"job {event}", job=job, **facts)
+
+        def sent(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                log.warning("event was not written", job=job, job_event=event, error=error.str())
+
         try:
-            await self._write(self._settings.job_events_topic, job, orjson.dumps(document))
-        except OutsideError as error:
-            log.warning("event was not written", job=job, error=str(error))
+            self._producer.produce(self._settings.job_events_topic, orjson.dumps(document), job, callback=sent)
+            self._producer.poll(0)  # hands over what has become of earlier ones
+        except (KafkaException, BufferError) as error:
+            log.warning("event was not written", job=job, job_event=event, error=str(error))
 
-    async def _write(self, topic: str, key: str, value: bytes | None) -> int:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writing, self._write_now, topic, key, value)
-
-    def _write_now(self, topic: str, key: str, value: bytes | None) -> int:
+    def _write(self, topic: str, key: str, value: bytes | None) -> int:
         delivered: list[tuple[KafkaError | None, int | None]] = []
+        deadline = time.monotonic() + WRITE_S
         try:
             self._producer.produce(topic, value, key, callback=lambda error, m: delivered.append((error, m.offset())))
-            self._producer.flush(WRITE_S)
+            while not delivered and time.monotonic() < deadline:  # not a flush: that would wait for events too
+                self._producer.poll(POLL_S)
         except (KafkaException, BufferError) as error:
             raise OutsideError(f"topic {topic} cannot be written: {error}") from error
         if not delivered:
@@ -106,7 +119,11 @@ class JobLog:
             raise OutsideError(f"topic {topic} cannot be written: {failure}")
         return offset
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Send what was told, for a moment at most."""
+        left = await asyncio.get_running_loop().run_in_executor(self._writing, self._producer.flush, CLOSE_S)
+        if left:
+            log.warning("events were not written", events=left)
         self._writing.shutdown(wait=False)
         self._reading.shutdown(wait=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -57,7 +57,7 @@ class State(StrEnum):
 class Told(Protocol):
     """Whoever keeps the record of what becomes of a job."""
 
-    def __call__(self, job: Job, state: State, reason: str | None) -> Awaitable[None]: ...
+    def __call__(self, job: Job, state: State, reason: str | None) -> None: ...
 
 
 class Runner:
@@ -136,12 +136,12 @@ class Runner:
         if job.record.wanted is Wanted.STOPPED or self._is_other(job):
             await self._halt()
         if job.record.wanted is Wanted.STOPPED:
-            await self._enter(job, State.STOPPED)
+            self._enter(job, State.STOPPED)
             return None
         if self._supervising is None:
             return await self._start(job)
         if self._supervising.done():
-            await self._enter(job, State.FAILED, self._last_failure())
+            self._enter(job, State.FAILED, self._last_failure())
             return None
         assert self._started is not None
         if self._started.record.wanted is not job.record.wanted:
@@ -160,14 +160,14 @@ class Runner:
 
     async def _start(self, job: Job) -> float | None:
         if self.state is not State.WAITING or self._entered is None or self._entered[0] != job.version:
-            await self._enter(job, State.STARTING)  # each further attempt is no news
+            self._enter(job, State.STARTING)  # each further attempt is no news
         try:
             order = await asyncio.to_thread(_ordered, job, self._server)
         except (HeadraceError, KafkaFailure) as error:
-            await self._enter(job, State.WAITING, str(error))
+            self._enter(job, State.WAITING, str(error))
             return RETRY_S
         except SqlError as error:  # what was right when it was deployed, by another version of Headrace
-            await self._enter(job, State.FAILED, str(error))
+            self._enter(job, State.FAILED, str(error))
             return None
         self._started = job
         self._supervisor = Supervisor(
@@ -201,9 +201,9 @@ class Runner:
         statuses = await self.status()
         if len(statuses) == job.record.workers and all(status["ready"] for status in statuses.values()):
             self._failure = None
-            await self._enter(job, State.PAUSED if job.record.wanted is Wanted.PAUSED else State.RUNNING)
+            self._enter(job, State.PAUSED if job.record.wanted is Wanted.PAUSED else State.RUNNING)
             return None
-        await self._enter(job, State.STARTING, self._last_failure())
+        self._enter(job, State.STARTING, self._last_failure())
         return READY_STEP_S
 
     def _last_failure(self) -> str | None:
@@ -223,16 +223,16 @@ class Runner:
         if not supervising.done():
             self._supervisor.stop()
             if self._job is not None:
-                await self._enter(self._job, State.STOPPING)
+                self._enter(self._job, State.STOPPING)
             await asyncio.wait((supervising,))  # which is not cancelled with us
         self._supervising = self._started = self._failure = None
 
-    async def _enter(self, job: Job, state: State, reason: str | None = None) -> None:
+    def _enter(self, job: Job, state: State, reason: str | None = None) -> None:
         """A state that the job is in already is not told again."""
         if (job.version, state, reason) != self._entered:
             self._entered = job.version, state, reason
             self.state, self.reason = state, reason
-            await self._tell(job, state, reason)
+            self._tell(job, state, reason)
 
     # Workers
 

@@ -106,7 +106,7 @@ class JobServer:
         await asyncio.gather(*(runner.close() for runner in runners))
         if self._ending:
             await asyncio.wait(self._ending, timeout=ENDING_S)
-        self._log.close()
+        await self._log.close()
 
     async def _begin(self, entries: list[Entry]) -> None:
         """Take what the topic holds: of each job the newest record that is right."""
@@ -158,11 +158,11 @@ class JobServer:
         if name not in self.runners:
             self.runners[name] = Runner(self.settings, self._entered)
         if before is not None and _is_switch(before, job):
-            await self._tell(job, "switched")
+            self._tell(job, "switched")
         elif before is None or not _is_claim(before, job):
-            await self._tell(job, "accepted", verdict=verdict.kind)
+            self._tell(job, "accepted", verdict=verdict.kind)
         elif before.record.switched_by != job.record.switched_by:
-            await self._tell(job, "switching", by=job.record.switched_by)
+            self._tell(job, "switching", by=job.record.switched_by)
         await self._run(job, replaced)
 
     async def _replaced_app(self, job: Job) -> App | None:
@@ -214,11 +214,11 @@ class JobServer:
             await rebuild.close()
             self._in_background(rebuild.runner.close())
         self._in_background(self.runners.pop(name).close())
-        await self._tell(job, "deleted")
+        self._tell(job, "deleted")
 
     async def _refuse(self, entry: Entry, error: Refused) -> None:
         name = (entry.key or b"").decode(errors="replace")
-        await self._log.tell(name, "refused", reason=str(error), offset=entry.offset, server=self.id)
+        self._log.tell(name, "refused", reason=str(error), offset=entry.offset, server=self.id)
         good = self.jobs.get(name)
         if good is None or _is_no_worse(entry, good):
             return
@@ -228,12 +228,12 @@ class JobServer:
         except OutsideError as failure:
             log.warning("a refused record is the newest of its job", job=name, error=str(failure))
 
-    async def _entered(self, job: Job, state: State, reason: str | None) -> None:
-        await self._tell(job, state, **({} if reason is None else {"reason": reason}))
+    def _entered(self, job: Job, state: State, reason: str | None) -> None:
+        self._tell(job, state, **({} if reason is None else {"reason": reason}))
 
-    async def _tell(self, job: Job, event: str, **facts: object) -> None:
+    def _tell(self, job: Job, event: str, **facts: object) -> None:
         generation = job.record.generation
-        await self._log.tell(job.name, event, version=job.version, generation=generation, server=self.id, **facts)
+        self._log.tell(job.name, event, version=job.version, generation=generation, server=self.id, **facts)
 
     # What this server is asked to do
 

@@ -54,10 +54,10 @@ class Topic:
     def put_job(self, name: str, **fields: object) -> int:
         return self.put(name.encode(), json.dumps({"sql": SQL, **fields}).encode())
 
-    async def tell(self, job: str, event: str, **facts: object) -> None:
+    def tell(self, job: str, event: str, **facts: object) -> None:
         self.events.append({"job": job, "event": event, **facts})
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
     def refused(self) -> dict[object, str]:

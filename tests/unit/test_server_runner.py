@@ -61,15 +61,12 @@ class Story:
 
     def __init__(self) -> None:
         self.states: list[tuple[State, str | None]] = []
-        self.may_go_on = asyncio.Event()
-        self.may_go_on.set()
         self.mistake: Exception | None = None
 
-    async def __call__(self, _job: Job, state: State, reason: str | None) -> None:
+    def __call__(self, _job: Job, state: State, reason: str | None) -> None:
         if self.mistake is not None:
             raise self.mistake
         self.states.append((state, reason))
-        await self.may_go_on.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -114,20 +111,6 @@ def test_closing_while_workers_drain_waits_for_their_end(workers: list[Workers])
         workers[0].ended.set()
         await closing
         await runner.gone()
-
-    playing(play)
-
-
-def test_closing_while_nobody_takes_the_news_stops_the_workers(workers: list[Workers]) -> None:
-    async def play(runner: Runner, story: Story) -> None:
-        story.may_go_on.clear()
-        runner.become(job(wanted="stopped"))
-        await until(lambda: runner.state is State.STOPPING)
-        closing = asyncio.create_task(runner.close())
-        await until(lambda: workers[0].is_stopping)
-        story.may_go_on.set()
-        workers[0].ended.set()
-        await closing
 
     playing(play)
 
