@@ -151,11 +151,18 @@ class TableApi:
         relation = find(self._relations(), request.match_info["name"])
         if relation.kind is not RelationKind.TABLE:
             raise HttpProblem(404, f"`{relation.name}` is a stream: GET /streams/{relation.name} tells its rows")
+        if relation.unreadable is not None:
+            raise HttpProblem(422, f"`{relation.name}` cannot be asked: {relation.unreadable}")
         return relation
 
 
 def _rows(values: Sequence[bytes], contents: Contents, total: int) -> web.Response:
     """Rows as they are in Kafka, byte for byte: every digit is kept."""
+    for value in values:
+        try:
+            orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise HttpProblem(422, f"a row cannot be read: its value is not JSON: {error}") from None
     document = {
         "rows": [orjson.Fragment(value) for value in values],
         "total": total,
