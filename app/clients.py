@@ -83,6 +83,11 @@ def arrived(client: Consumer, most: int, wait_s: float) -> list[Message]:
     return [*first, *client.consume(most - 1, 0)] if first else []
 
 
+def is_passing(error: KafkaError) -> bool:
+    """Whether a consumer that reports it gets over it by itself."""
+    return error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+
+
 def admin(settings: Settings) -> AdminClient:
     """For whoever asks often: a new client takes its time to connect. It has to outlive what it is asked."""
     return _admin(settings, Reason())

@@ -11,7 +11,7 @@ from typing import cast
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from headrace.app.clients import METADATA_TIMEOUT_SECONDS, consumer, existing_topic
+from headrace.app.clients import METADATA_TIMEOUT_SECONDS, consumer, existing_topic, is_passing
 from headrace.app.errors import OutsideError
 from headrace.app.settings import Settings
 
@@ -173,7 +173,7 @@ def _polled(client: Consumer) -> Message | None:
     record = client.poll(POLL_SECONDS)
     error = record.error() if record is not None else None
     if error is not None and error.code() != KafkaError._PARTITION_EOF:
-        if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+        if is_passing(error):
             return None
         raise KafkaException(error)
     return record

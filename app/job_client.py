@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import requests
 
 from headrace.app.errors import HeadraceError, InputError, OutsideError, UsageError
@@ -55,12 +56,18 @@ class JobClient:
         return rows
 
     def follow(self, sql: str) -> Iterator[str]:
-        """Rows as JSON texts, until the server ends."""
+        """Rows as JSON texts, until the server ends. OutsideError where it says why there are no more."""
         response = self._answer("POST", "/query", json={"sql": sql}, headers={"Accept": EVENTS}, stream=True)
         try:
+            has_failed = False
             for line in response.iter_lines(chunk_size=1):
-                if line.startswith(b"data: "):
-                    yield line.removeprefix(b"data: ").decode()
+                if line == b"event: error":
+                    has_failed = True
+                elif line.startswith(b"data: "):
+                    data = line.removeprefix(b"data: ").decode()
+                    if has_failed:
+                        raise OutsideError(f"the rows end: {orjson.loads(data)}")
+                    yield data
         except requests.exceptions.RequestException as error:
             raise OutsideError(f"the job server at {self._url} has gone: {_reason(error)}") from error
 

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from headrace.app import clients
 from headrace.app.consume import PROPERTIES
+from headrace.app.errors import OutsideError
 from headrace.app.settings import Settings
 
 BATCH = 1_000
@@ -19,7 +20,10 @@ WAIT_S = 1.0
 
 @asynccontextmanager
 async def listening(settings: Settings, topic: str) -> AsyncIterator[AsyncIterator[list[Message]]]:
-    """Batches of committed records; an empty one where nothing has come for a moment. OutsideError without a topic."""
+    """Batches of committed records; an empty one where nothing has come for a moment.
+
+    OutsideError without a topic, and where it cannot be read any more.
+    """
     loop = asyncio.get_running_loop()
     # A thread of its own, for a listener waits all the time; it closes the client too, after its last read.
     thread = ThreadPoolExecutor(1, thread_name_prefix="listener")
@@ -30,6 +34,9 @@ async def listening(settings: Settings, topic: str) -> AsyncIterator[AsyncIterat
             while True:
                 messages = await loop.run_in_executor(thread, clients.arrived, client, BATCH, WAIT_S)
                 yield [message for message in messages if message.error() is None]
+                for error in filter(None, (message.error() for message in messages)):
+                    if error.code() != KafkaError._PARTITION_EOF and not clients.is_passing(error):
+                        raise OutsideError(f"topic {topic}: {error.str()}")
 
         try:
             yield batches()

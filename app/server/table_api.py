@@ -12,6 +12,7 @@ from aiohttp import web
 from confluent_kafka import Message
 
 from headrace.app.clients import raw
+from headrace.app.errors import OutsideError
 from headrace.app.http import HEADERS
 from headrace.app.inputs import SourceRecord
 from headrace.app.server import documents as d
@@ -121,7 +122,10 @@ class TableApi:
         return await self._stream(request, relation, None)
 
     async def _stream(self, request: web.Request, relation: Relation, question: Question | None) -> web.StreamResponse:
-        """Server-sent events: a row as JSON, or `deleted` with the key of a tombstone. Ends when nobody listens."""
+        """Server-sent events: a row as JSON, or `deleted` with the key of a tombstone.
+
+        Ends when nobody listens, or with `error` and the reason where the topic cannot be read any more.
+        """
         if self._listeners >= LISTENERS_MAX:
             raise HttpProblem(429, f"{LISTENERS_MAX} listeners are there already")
         self._listeners += 1
@@ -130,11 +134,14 @@ class TableApi:
                 response = web.StreamResponse(headers={"Content-Type": EVENTS, **HEADERS})
                 await response.prepare(request)
                 await response.write(b": listening\n\n")
-                async for messages in batches:
-                    rows = await asyncio.to_thread(_events, messages, relation, question)
-                    # A comment where nothing came: how else would a listener that is gone be found out?
-                    async with asyncio.timeout(LISTENER_S):
-                        await response.write(b"".join(rows) or b": still here\n\n")
+                try:
+                    async for messages in batches:
+                        rows = await asyncio.to_thread(_events, messages, relation, question)
+                        # A comment where nothing came: how else would a listener that is gone be found out?
+                        async with asyncio.timeout(LISTENER_S):
+                            await response.write(b"".join(rows) or b": still here\n\n")
+                except OutsideError as error:
+                    await response.write(b"event: error\ndata: %s\n\n" % orjson.dumps(str(error)))
         except ConnectionResetError:
             pass  # nobody listens any more
         except TimeoutError:

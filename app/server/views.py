@@ -125,7 +125,7 @@ class View:
     def _take(self, message: Message) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+            if clients.is_passing(error):
                 return
             self.close()
             raise OutsideError(f"topic {self._topic}: {error.str()}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from confluent_kafka import Message
 from tests.unit.job_servers import Topic, serving, until
 
+from headrace.app.errors import OutsideError
+from headrace.app.server import table_api
 from headrace.app.server.main import application
 from headrace.app.server.server import JobServer
 from headrace.app.server.views import Contents, Row, Views
@@ -70,3 +74,23 @@ def test_digits_of_a_row_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     status, body = asked(monkeypatch, "/tables/plain")
     assert status == 200
     assert '"n":1.000000000000000000010' in body
+
+
+def test_a_stream_that_cannot_be_read_any_more_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def listening(_settings: object, _topic: str) -> AsyncIterator[AsyncIterator[list[Message]]]:
+        async def batches() -> AsyncIterator[list[Message]]:
+            yield []
+            raise OutsideError("topic s: Broker: Unknown topic or partition")
+
+        yield batches()
+
+    monkeypatch.setattr(table_api, "listening", listening)
+    status, body = asked(monkeypatch, "/streams/s")
+    assert status == 200
+    assert body.split("\n\n") == [
+        ": listening",
+        ": still here",
+        'event: error\ndata: "topic s: Broker: Unknown topic or partition"',
+        "",
+    ]
