@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec, TopicMetadata
@@ -14,7 +15,10 @@ from confluent_kafka.admin import NewTopic as KafkaNewTopic
 from headrace.app.errors import OutsideError, UsageError
 from headrace.app.settings import Settings
 
+T = TypeVar("T")
+
 METADATA_TIMEOUT_SECONDS = 6.0
+ANSWER_S = METADATA_TIMEOUT_SECONDS + 1
 # A client says every failed attempt on stderr by itself; here the last reason is kept and told once.
 QUIET = {"log_level": 0}
 
@@ -58,9 +62,9 @@ def existing_topic(settings: Settings, topic: str) -> TopicMetadata | None:
 def create_topic(settings: Settings, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
     """Create a topic, with the broker's defaults beside the configuration, and wait until it is there."""
     admin = _admin(settings, Reason())
-    future = admin.create_topics([KafkaNewTopic(topic, num_partitions=partitions, config=dict(config or {}))])[topic]
+    new = KafkaNewTopic(topic, num_partitions=partitions, config=dict(config or {}))
     try:
-        future.result(timeout=METADATA_TIMEOUT_SECONDS)
+        answer(admin.create_topics([new], request_timeout=METADATA_TIMEOUT_SECONDS)[topic], topic)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return  # another process was first
@@ -108,11 +112,20 @@ def end_offsets(admin: AdminClient, topic: str) -> dict[int, int]:
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=METADATA_TIMEOUT_SECONDS,
         )
-        return {each.partition: future.result(METADATA_TIMEOUT_SECONDS + 1).offset for each, future in futures.items()}
+        return {each.partition: answer(future, topic).offset for each, future in futures.items()}
     except KafkaException as error:
         raise OutsideError(f"topic {topic}: {explain(error)}") from error
+
+
+def answer(future: Future[T], topic: str) -> T:
+    """What an admin client answers about a topic. Raises KafkaException, and OutsideError where no answer comes.
+
+    When a broker goes away at the wrong moment, librdkafka forgets the request, its time-out included.
+    """
+    try:
+        return future.result(ANSWER_S)
     except TimeoutError:
-        raise OutsideError(f"topic {topic}: Kafka did not answer in {METADATA_TIMEOUT_SECONDS:.0f} s") from None
+        raise OutsideError(f"topic {topic}: Kafka did not answer in {ANSWER_S:.0f} s") from None
 
 
 def unreachable(settings: Settings, reason: str) -> OutsideError:

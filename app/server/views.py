@@ -114,7 +114,7 @@ class View:
     def _described(self) -> tuple[str, int]:
         future = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=ASK_S)[self._topic]
         try:
-            found = future.result()
+            found = clients.answer(future, self._topic)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 self.close()
