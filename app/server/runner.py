@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -34,6 +35,8 @@ RETRY_S = 10.0
 """Between two attempts to start a job whose topics or cluster are not as it needs them."""
 RESTARTS = RestartPolicy(crash_window_seconds=300.0)
 """Where many jobs start at once, a worker that cannot run may take a minute to find that out."""
+_STARTING = ThreadPoolExecutor(4, thread_name_prefix="starting")
+"""For all jobs together, and for nothing else: with Kafka away each job that is to start keeps a thread for seconds."""
 
 
 class State(StrEnum):
@@ -162,7 +165,8 @@ class Runner:
         if self.state is not State.WAITING or self._entered is None or self._entered[0] != job.version:
             self._enter(job, State.STARTING)  # each further attempt is no news
         try:
-            order = await asyncio.to_thread(_ordered, job, self._server)
+            loop = asyncio.get_running_loop()
+            order = await loop.run_in_executor(_STARTING, _ordered, job, self._server)
         except (HeadraceError, KafkaFailure) as error:
             self._enter(job, State.WAITING, str(error))
             return RETRY_S

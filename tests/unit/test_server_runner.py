@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ import orjson
 import pytest
 
 from headrace.app.answers import Answer
+from headrace.app.errors import OutsideError
 from headrace.app.order import WorkerOrder
 from headrace.app.server import runner as runners
 from headrace.app.server.jobs import Job, Jobs, read_record
@@ -202,3 +205,31 @@ def test_runner_that_cannot_tell_that_it_closes_is_gone_when_its_workers_are(wor
         await runner.gone()
 
     playing(play)
+
+
+def test_jobs_that_wait_for_kafka_leave_the_threads_of_others_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka_answers = threading.Event()
+    asked = threading.Event()
+
+    def ordered(_job: Job, _server: object) -> WorkerOrder:
+        asked.set()
+        kafka_answers.wait()
+        raise OutsideError("Kafka cannot be reached")
+
+    monkeypatch.setattr(runners, "_ordered", ordered)
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        starting = [Runner(load_settings({}, environ={}), Story()) for _ in range(10)]
+        for runner in starting:
+            runner.become(job())
+        await until(asked.is_set)
+        try:
+            async with asyncio.timeout(10.0):
+                assert await asyncio.to_thread(lambda: "not kept waiting") == "not kept waiting"
+        finally:
+            kafka_answers.set()
+        await until(lambda: all(runner.state is State.WAITING for runner in starting))
+        await asyncio.gather(*(runner.close() for runner in starting))
+
+    asyncio.run(run())
