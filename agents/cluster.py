@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from headrace.agents.config import WorkerConfig, librdkafka_options
+from headrace.agents.config import WorkerConfig, librdkafka_options, replicas_among
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.topology import TopicSpec
 from headrace.sql.runtime.records import Position, TopicPartition
@@ -143,7 +143,7 @@ class Cluster:
         """Create topics, all of which say with how many partitions. One that exists by now is left as it is."""
         if not specs:
             return
-        replicas = min(3, self._broker_count())
+        replicas = replicas_among(self._broker_count())
         new = [_new_topic(spec, replicas) for spec in specs]
         admin = self._admin
         for name, future in admin.create_topics(new, request_timeout=REQUEST_S).items():

@@ -154,3 +154,8 @@ def librdkafka_options(config: WorkerConfig) -> dict[str, Any]:
     excluded = _CONSUMER_ONLY | _JAVA_ONLY
     options.update((name, value) for name, value in config.kafka.items() if name not in excluded)
     return options
+
+
+def replicas_among(brokers: int) -> int:
+    """Replicas of a topic that does not say how many."""
+    return min(3, brokers)

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec, TopicMetadata
 from confluent_kafka.admin import NewTopic as KafkaNewTopic
 
+from headrace.agents.config import replicas_among
 from headrace.app.errors import OutsideError, UsageError
 from headrace.app.settings import Settings
 
@@ -62,8 +63,9 @@ def existing_topic(settings: Settings, topic: str) -> TopicMetadata | None:
 def create_topic(settings: Settings, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
     """Create a topic, with the broker's defaults beside the configuration, and wait until it is there."""
     admin = _admin(settings, Reason())
-    new = KafkaNewTopic(topic, num_partitions=partitions, config=dict(config or {}))
     try:
+        replicas = replicas_among(len(admin.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS).brokers))
+        new = KafkaNewTopic(topic, partitions, replicas, config=dict(config or {}))
         answer(admin.create_topics([new], request_timeout=METADATA_TIMEOUT_SECONDS)[topic], topic)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:

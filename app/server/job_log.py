@@ -65,6 +65,10 @@ class JobLog:
                     f"topic {topic} has {len(found.partitions)} partitions: the order of jobs needs one",
                     "jobs_topic names another topic",
                 )
+            elif topic == settings.jobs_topic and len(found.partitions[0].replicas) == 1:
+                brokers = len(clients.cluster_metadata(settings, topic).brokers)
+                if brokers > 1:
+                    log.warning("only one broker has the jobs: without it all are lost", topic=topic, brokers=brokers)
 
     async def entries(self) -> AsyncGenerator[list[Entry]]:
         """All records from the first on, and those that come; an empty list where it has read all there is."""

@@ -19,16 +19,17 @@ SETTINGS = settings_as_given({})
 
 
 class Admin:
-    """An admin client: what it is asked has the answer given, or never one."""
+    """An admin client of a cluster of some brokers: what it is asked has the answer given, or never one."""
 
-    def __init__(self, answer: BaseException | None = None) -> None:
+    def __init__(self, answer: BaseException | None = None, brokers: int = 1) -> None:
+        self._brokers = brokers
         self.created: list[Any] = []
         self._future: Future[Any] = Future()
         if answer is not None:
             self._future.set_exception(answer)
 
     def list_topics(self, *_: object, **__: object) -> Any:
-        return SimpleNamespace(brokers={1: None}, topics={})
+        return SimpleNamespace(brokers=dict.fromkeys(range(self._brokers)), topics={})
 
     def create_topics(self, new: list[Any], **_: object) -> dict[str, Future[Any]]:
         self.created += new
@@ -68,3 +69,13 @@ def test_a_view_whose_topic_is_not_described_does_not_wait_for_ever() -> None:
     view = View(SETTINGS, Admin(), "t", Event())  # type: ignore[arg-type] # as much of a client as it uses
     with pytest.raises(OutsideError, match="topic t: Kafka did not answer"):
         view.read()
+
+
+@pytest.mark.parametrize(("brokers", "replicas"), [(1, 1), (2, 2), (5, 3)])
+def test_a_topic_that_is_created_has_replicas_as_those_of_apps(
+    monkeypatch: pytest.MonkeyPatch, brokers: int, replicas: int
+) -> None:
+    admin = Admin(KafkaException(KafkaError(KafkaError.TOPIC_ALREADY_EXISTS)), brokers)
+    create(monkeypatch, admin)
+    (created,) = admin.created
+    assert (created.topic, created.num_partitions, created.replication_factor) == ("t", 1, replicas)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
+from structlog.testing import capture_logs
 
 from headrace.app import clients
 from headrace.app.errors import OutsideError
@@ -112,3 +114,15 @@ def test_a_job_that_kafka_does_not_take_is_told_as_failed(connected: Connected) 
         await written.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("replicas", "brokers", "is_told"), [(1, 3, True), (1, 1, False), (2, 3, False)])
+def test_jobs_that_only_one_of_several_brokers_has_are_told_at_the_start(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, replicas: int, brokers: int, is_told: bool
+) -> None:
+    found = SimpleNamespace(partitions={0: SimpleNamespace(replicas=list(range(replicas)))}, error=None)
+    cluster = SimpleNamespace(topics={JOBS: found, EVENTS: found}, brokers=dict.fromkeys(range(brokers)))
+    monkeypatch.setattr(clients, "cluster_metadata", lambda _settings, _topic=None: cluster)
+    with capture_logs() as logs:
+        connected(Kafka()).prepare()
+    assert [each["topic"] for each in logs if each["log_level"] == "warning"] == ([JOBS] if is_told else [])
