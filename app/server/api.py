@@ -154,8 +154,8 @@ class Api:
         return answer(document, 201 if is_new and not options.dry_run else 200)
 
     async def get_job(self, request: web.Request) -> web.Response:
-        job = self._named(request)
-        statuses = await self._server.runners[job.name].status()
+        statuses = await self._server.runners[self._named(request).name].status()
+        job = self._named(request)  # unless it was deleted meanwhile
         return answer(
             d.JobDetail(
                 **self._summary(job).model_dump(),
@@ -192,7 +192,8 @@ class Api:
         return await self._changed(job, wanted=wanted)
 
     async def _changed(self, job: Job, **update: object) -> web.Response:
-        return answer(self._summary(await self._server.change(job.name, **update)))
+        await self._server.change(job.name, **update)
+        return answer(self._summary(self._server.job(job.name)))  # unless it was deleted meanwhile
 
     async def explain_job(self, request: web.Request) -> web.Response:
         options = read_query(request, d.ExplainOptions)

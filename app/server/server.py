@@ -286,13 +286,11 @@ class JobServer:
         await self._write(name, deployed.job.to_record())
         return deployed
 
-    async def change(self, name: str, **update: object) -> Job:
+    async def change(self, name: str, **update: object) -> None:
         """Write the next version of a job that differs in just this, and wait until it is done here."""
         known = self.job(name)
         _check_unswitched(known)
-        job = changed(known, **update)
-        await self._write(name, job.to_record())
-        return job
+        await self._write(name, changed(known, **update).to_record())
 
     async def delete(self, name: str, topics: str) -> None:
         """Delete a job; `topics` that go with it: none, internal (and group offsets, local state), or all it writes.
