@@ -37,7 +37,9 @@ class Remains:
                 await asyncio.to_thread(self._delete, with_sinks=with_sinks)
             except KafkaFailure as error:  # its members on other servers are still leaving
                 if attempt + 1 == ATTEMPTS:
-                    raise OutsideError(f"topics of {self.app.name} were not deleted: {error}") from error
+                    raise OutsideError(
+                        f"topics of {self.app.name} were not deleted: {error}", "delete the job once more"
+                    ) from error
                 await asyncio.sleep(STEP_S)
             else:
                 return

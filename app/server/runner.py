@@ -83,7 +83,8 @@ class Runner:
         """Why it waits, failed, or starts again."""
         self._failure: str | None = None
         """What the last worker said that failed."""
-        self._gone = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._stopped.set()
         self._keeping = asyncio.create_task(self._keep())
         self._keeping.add_done_callback(self._broke)
 
@@ -103,14 +104,17 @@ class Runner:
         await asyncio.wait((self._keeping,))
         try:
             await self._halt()
-        finally:  # whatever fails on the way: it lets go of no worker, and nobody waits for it for ever
+        finally:  # whatever fails on the way: it lets go of no worker
             if self._supervising is not None:
                 await asyncio.wait((self._supervising,))
-            self._gone.set()
 
-    async def gone(self) -> None:
-        """Wait until it is closed, and its workers have ended."""
-        await self._gone.wait()
+    async def stopped(self) -> None:
+        """Wait until the workers of a job that is to be stopped have ended."""
+        waiting = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait((waiting, self._keeping), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._keeping.done():  # nobody else does it
+            await self._halt()
 
     @property
     def restarts(self) -> int:
@@ -236,6 +240,10 @@ class Runner:
         if (job.version, state, reason) != self._entered:
             self._entered = job.version, state, reason
             self.state, self.reason = state, reason
+            if state is State.STOPPED:
+                self._stopped.set()
+            else:
+                self._stopped.clear()
             self._tell(job, state, reason)
 
     # Workers

@@ -30,6 +30,7 @@ from headrace.app.server.jobs import (
     NoSuchJob,
     Refused,
     ReplacedVersion,
+    Wanted,
     changed,
     read_name,
     read_record,
@@ -295,20 +296,30 @@ class JobServer:
     async def delete(self, name: str, topics: str) -> None:
         """Delete a job; `topics` that go with it: none, internal (and group offsets, local state), or all it writes.
 
-        Raises NoSuchJob, Conflict where another job needs such a topic, and OutsideError.
+        They go first, while the job is there and stopped: where that fails, it can be deleted once more. Raises
+        NoSuchJob, Conflict where another job needs such a topic or it is started again meanwhile, and OutsideError.
         """
         job = self.job(name)
         _check_unswitched(job)
         remains = [] if topics == "none" else self._remains(job)
         if topics == "all":
             self._check_nobody_needs({topic for each in remains for topic in written_topics(each.app)}, name)
-        rebuild = self.rebuilds.get(name)
-        leaving = [self.runners[name], *([] if rebuild is None else [rebuild.runner])]
+        if remains:
+            await self._stop(job)
+            for each in remains:
+                await each.delete(with_sinks=topics == "all")
+            if self.job(name).record.wanted is not Wanted.STOPPED:
+                raise Conflict(f"job {name!r} was started again while it was deleted: delete it once more")
         await self._write(name, None)
-        for runner in leaving if remains else ():
-            await runner.gone()  # a worker has left its group before it has closed its state
-        for each in remains:
-            await each.delete(with_sinks=topics == "all")
+
+    async def _stop(self, job: Job) -> None:
+        """Returns when its workers on this server have ended: one has left its group before it has closed its state."""
+        if job.record.wanted is not Wanted.STOPPED:
+            await self.change(job.name, wanted=Wanted.STOPPED)
+        self.job(job.name)  # unless it was deleted meanwhile
+        rebuild = self.rebuilds.get(job.name)
+        for runner in (self.runners[job.name], *([] if rebuild is None else [rebuild.runner])):
+            await runner.stopped()
 
     def _check_nobody_needs(self, topics: Collection[str], name: str) -> None:
         apps = [*self._apps, *((other, rebuild.apps[0]) for other, rebuild in self.rebuilds.items())]

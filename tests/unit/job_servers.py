@@ -83,7 +83,7 @@ class IdleRunner:
     async def close(self) -> None:
         self.state = State.STOPPED
 
-    async def gone(self) -> None:
+    async def stopped(self) -> None:
         pass
 
 

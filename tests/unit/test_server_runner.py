@@ -113,7 +113,6 @@ def test_closing_while_workers_drain_waits_for_their_end(workers: list[Workers])
         assert (closing.done(), workers[0].was_cancelled) == (False, False)
         workers[0].ended.set()
         await closing
-        await runner.gone()
 
     playing(play)
 
@@ -131,7 +130,37 @@ def test_workers_of_a_job_that_is_not_looked_after_any_more_end_when_it_is_close
         await until(lambda: workers[0].is_stopping)
         workers[0].ended.set()
         await closing
-        await runner.gone()
+
+    playing(play)
+
+
+def test_a_job_that_is_to_be_stopped_is_so_when_its_workers_have_ended(workers: list[Workers]) -> None:
+    async def play(runner: Runner, _story: Story) -> None:
+        runner.become(job(wanted="stopped"))
+        stopping = asyncio.create_task(runner.stopped())
+        await until(lambda: workers[0].is_stopping)
+        assert not stopping.done()
+        workers[0].ended.set()
+        await stopping
+        assert runner.state is State.STOPPED
+        await runner.close()
+
+    playing(play)
+
+
+def test_a_job_that_is_not_looked_after_any_more_can_be_waited_for_to_stop(workers: list[Workers]) -> None:
+    async def play(runner: Runner, _story: Story) -> None:
+        def breaks(command: bytes) -> None:
+            raise ZeroDivisionError(command)
+
+        workers[0].tell = breaks  # type: ignore[method-assign]
+        runner.become(job(wanted="paused"))
+        await until(lambda: runner.state is State.FAILED)
+        runner.become(job(wanted="stopped"))
+        stopping = asyncio.create_task(runner.stopped())
+        await until(lambda: workers[0].is_stopping)
+        workers[0].ended.set()
+        await stopping
 
     playing(play)
 
@@ -186,7 +215,7 @@ def test_runner_is_gone_when_it_is_closed_though_its_supervisor_failed(workers: 
         await until(lambda: workers[0].is_stopping)
         workers[0].ended.set()
         await closing
-        await runner.gone()
+        await runner.stopped()
 
     playing(play)
 
@@ -202,7 +231,7 @@ def test_runner_that_cannot_tell_that_it_closes_is_gone_when_its_workers_are(wor
         workers[0].ended.set()
         with pytest.raises(ZeroDivisionError):
             await closing
-        await runner.gone()
+        await runner.stopped()
 
     playing(play)
 
