@@ -2,9 +2,8 @@
 
 The first line of stdin is the order. Commands come after it: `pause`, `resume`, and `status`, which is answered;
 `follow` with a JSON object, {topic: {partition: [offset, idle]}}, says how far another version of the app has come,
-which this one is not to pass. Before it ends, a worker that
-fails says why, and one whose finite run is over says so. Where stdin ends, the supervisor is gone,
-whatever ended it, and the worker stops.
+which this one is not to pass. Before it ends, a worker that fails says why, and one whose finite run is over says so.
+Where stdin ends, the supervisor is gone, whatever ended it, and the worker stops.
 """
 
 from __future__ import annotations

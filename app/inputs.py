@@ -7,6 +7,7 @@ import gzip
 import io
 import sys
 import zlib
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -95,6 +96,15 @@ def _plain(raw: bytes) -> bytes | None:
     return raw
 
 
+class Base64(msgspec.Struct, forbid_unknown_fields=True):
+    """Bytes that are no text."""
+
+    base64: str
+
+
+Header = str | Base64 | None
+
+
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """A record with all that Kafka has of it, as `headrace consume` prints it."""
 
@@ -103,7 +113,8 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     key: Any = None
     timestamp: int | None = None
     partition: int | None = None
-    headers: dict[str, Any] | None = None
+    headers: dict[str, Header | list[Header]] | None = None
+    """By name; a name that occurs more than once has a list."""
     offset: Any = None
     """Not used: a record comes after those before it."""
 
@@ -132,20 +143,30 @@ def records_of_envelopes(
                 raise InputError(f"{origin}: topic {topic!r} is read by no query of the app", f"known: {known}")
             topic = by_name.topic
         value = envelope.value
-        if isinstance(value, msgspec.Raw):
-            try:
+        try:
+            if isinstance(value, msgspec.Raw):
                 value = written_alone(by_topic[str(topic)], bytes(value))
-            except ValueError as error:  # no UTF-8, or no base64
-                raise InputError(f"{origin}: not an envelope: {error}") from None
+            headers = list(_headers(envelope.headers or {}))
+        except ValueError as error:  # no UTF-8, or no base64
+            raise InputError(f"{origin}: not an envelope: {error}") from None
         yield SourceRecord(
             str(topic),
             _key_bytes(envelope.key),
             None if value is None else value if isinstance(value, bytes) else _encode(value),
             envelope.timestamp or 0,
             envelope.partition,
-            [(name, str(text).encode()) for name, text in (envelope.headers or {}).items()],
+            headers,
             origin,
         )
+
+
+def _headers(headers: Mapping[str, Header | list[Header]]) -> Iterator[tuple[str, bytes | None]]:
+    for name, given in headers.items():
+        for header in given if isinstance(given, list) else [given]:
+            if isinstance(header, Base64):
+                yield name, b64decode(header.base64, validate=True)
+            else:
+                yield name, None if header is None else header.encode()
 
 
 def _key_bytes(key: Any) -> bytes | None:

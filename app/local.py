@@ -268,7 +268,9 @@ class LocalCluster:
         result = LocalResult()
         for topic, partition, key, value, timestamp, headers in self.outputs:
             if self._kinds[topic] is TopicKind.DEAD_LETTER:
-                result.dead_letters.append(self._dead_letter(key, value, dict(headers)))
+                result.dead_letters.append(
+                    self._dead_letter(key, value, {name: text for name, text in headers if text is not None})
+                )
                 continue
             decoded = values[topic].read(value)
             result.records.append(

@@ -50,8 +50,11 @@ def shown(value: Any) -> Any:
         return {"base64": base64.b64encode(value).decode()}
 
 
-def written(source: Source, value: bytes) -> bytes:
-    """A JSON object of a source's columns as its format writes it; what does not fit it, as it is."""
+def written(source: Source, value: bytes) -> bytes | None:
+    """A JSON object of a source's columns as its format writes it; what does not fit it, as it is.
+
+    None where the one column that is the whole value is NULL.
+    """
     if source.value_format.name is FormatName.JSON:
         return value
     try:
@@ -60,7 +63,7 @@ def written(source: Source, value: bytes) -> bytes:
         return value
 
 
-def _written(source: Source, fields: Mapping[str, msgspec.Raw]) -> bytes:
+def _written(source: Source, fields: Mapping[str, msgspec.Raw]) -> bytes | None:
     folded = {name.lower(): raw for name, raw in fields.items()}
     names = [name for name, is_key in source.value_fields if not (is_key and source.value_format.is_single)]
     raws = [bytes(fields.get(name, folded.get(name.lower(), b"null"))) for name in names]
@@ -69,18 +72,18 @@ def _written(source: Source, fields: Mapping[str, msgspec.Raw]) -> bytes:
             (line,) = encode_csv([tuple(map(plain_text, raws))], source.value_format.delimiter)
             return line or b""
         case FormatName.JSON_VALUE:
-            return raws[0]
+            return None if raws[0] == b"null" else raws[0]
     types = {column.name: column.column.type for column in source.columns}
-    return packed(types[names[0]], raws[0])
+    return None if raws[0] == b"null" else packed(types[names[0]], raws[0])
 
 
-def written_alone(source: Source, raw: bytes) -> bytes:
+def written_alone(source: Source, raw: bytes) -> bytes | None:
     """The `value` of an envelope, as JSON, as its topic has it: formats that are no JSON stand there as text."""
     if source.value_format.name in (FormatName.JSON, FormatName.JSON_VALUE):
         return raw
     value = msgspec.json.decode(raw)
     if isinstance(value, dict) and set(value) == {"base64"} and isinstance(value["base64"], str):
-        return base64.b64decode(value["base64"])
+        return base64.b64decode(value["base64"], validate=True)
     if isinstance(value, dict):
         return written(source, raw)
     return value.encode() if isinstance(value, str) else raw
@@ -100,8 +103,8 @@ def packed(type_: Type, raw: bytes) -> bytes:
     except UnicodeDecodeError:
         return raw
     try:
-        if type_.kind is Kind.BYTES and isinstance(value, str):
-            return base64.b64decode(value, validate=True)
-        return pack(type_)(value)
+        if type_.kind is not Kind.BYTES:
+            return pack(type_)(value)
+        return base64.b64decode(value, validate=True)  # of a text: a number is none
     except (TypeError, ValueError, struct.error):
         return (plain_text(raw) or "").encode()

@@ -117,7 +117,7 @@ def _actual(view: SinkView, record: OutputRecord, parts: Iterable[str]) -> Expec
         "value": view.row(record),
         "timestamp": record.timestamp,
         "partition": record.partition,
-        "headers": {name: text.decode(errors="replace") for name, text in record.headers},
+        "headers": {name: None if text is None else text.decode(errors="replace") for name, text in record.headers},
     }
     return {part: everything[part] for part in parts if part in everything}
 

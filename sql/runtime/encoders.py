@@ -48,10 +48,14 @@ class _Lines(list[str]):
     write = list.append
 
 
+_LINE_END = "\r\n"
+"""Fields with a character of it are quoted."""
+
+
 def encode_csv(rows: list[Any], delimiter: str) -> list[bytes | None]:
     """Rows, as tuples of what can stand in CSV, one line each without its end."""
     lines = _Lines()
-    writer = csv.writer(lines, delimiter=delimiter, lineterminator="")
+    writer = csv.writer(lines, delimiter=delimiter, lineterminator=_LINE_END)
     writer.writerows(rows if None not in rows else [row for row in rows if row is not None])
     values = iter(lines)
-    return [None if row is None else next(values).encode() for row in rows]
+    return [None if row is None else next(values)[: -len(_LINE_END)].encode() for row in rows]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.property.test_decoder import batch_of, column, decode
 
@@ -156,6 +156,7 @@ _WRITTEN = st.tuples(
 
 @settings(max_examples=EXAMPLES * 2)
 @given(st.lists(_WRITTEN, min_size=1, max_size=5), st.sampled_from((",", "\t", "|", " ")))
+@example([(text, None, 0, None, None, None) for text in ("\r", "a\nb", "\r\n", '"\n')], ",")
 def test_csv_is_read_as_it_was_written(rows: list[tuple[Any, ...]], delimiter: str) -> None:
     written = encoder(ValueFormat(FormatName.CSV, delimiter), [])(
         [(*row[:5], None if row[5] is None else format(row[5], "f"), None, None, None, None) for row in rows]

@@ -51,8 +51,8 @@ def test_rows_before_a_server_goes_are_given_and_then_it_is_told() -> None:
 
 def test_rows_that_end_with_an_error_are_given_and_then_it_is_told() -> None:
     failed = b'event: error\ndata: "topic t: it is gone"\n\n'
-    with server_that_says(STREAM + b"%x\r\n%s\r\n0\r\n\r\n" % (len(failed), failed)) as client:
-        rows = client.follow("SELECT * FROM t")
+    with server_that_says(STREAM + b"%x\r\n%s\r\n0\r\n\r\n" % (len(failed), failed)) as url:
+        rows = client_of(url).follow("SELECT * FROM t")
         assert next(rows) == '{"n":1}'
         with pytest.raises(OutsideError, match="the rows end: topic t: it is gone"):
             next(rows)

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 import headrace
+from headrace import App
+from headrace.app.errors import HeadraceError
 from headrace.app.values import ValueReader
 
 SQL = """\
@@ -108,3 +110,41 @@ def test_import_starts_no_loop_thread_or_client() -> None:
         "headrace.App"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [
+        ("v VARCHAR", "format = 'raw'"),
+        ("v BYTES", "format = 'raw'"),
+        ("v BIGINT", "format = 'binary'"),
+        ("v INT", "wrap_single_value = 'false'"),
+    ],
+)
+def test_null_of_the_column_that_is_the_whole_value_is_a_null_value(columns: str, options: str) -> None:
+    app = App(f"CREATE STREAM s ({columns}) WITH ({options}); SELECT v FROM s;")
+    result = app.local({"s": [{"v": None}, {}]})
+    assert result.records == []
+    assert [letter.kind for letter in result.dead_letters] == ["tombstone"] * 2
+
+
+def test_number_for_bytes_is_its_text_and_not_so_many_bytes() -> None:
+    app = App("CREATE STREAM s (v BYTES) WITH (format = 'raw'); SELECT TO_BYTES('10', 'utf8') = v AS same FROM s;")
+    assert [record.value for record in app.local({"s": [{"v": 10}, {"v": 10**16}]}).records] == [
+        {"same": True},
+        {"same": False},
+    ]
+
+
+def test_headers_of_envelopes_are_as_consume_prints_them() -> None:
+    app = App("CREATE STREAM s (n INT); SELECT HEADER('h') AS h FROM s;")
+    given = [None, {"base64": "eA=="}, ["a", "b"], "t", [None, "c"]]
+    result = app.local(records=[{"value": {"n": 1}, "headers": {"h": header}} for header in given])
+    assert [record.value for record in result.records] == [{"h": h} for h in (None, "x", "b", "t", "c")]
+
+
+@pytest.mark.parametrize("headers", [[["h", "x"]], "x", {"h": 1}, {"h": {"base64": "!"}}, {"h": {"hex": "00"}}])
+def test_headers_that_are_none_are_refused_with_their_record(headers: object) -> None:
+    app = App("CREATE STREAM s (n INT); SELECT n FROM s;")
+    with pytest.raises(HeadraceError, match="record 1: not an envelope"):
+        app.local(records=[{"value": {"n": 1}, "headers": headers}])
