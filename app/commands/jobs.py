@@ -156,12 +156,13 @@ def _rebuild(rebuild: Mapping[str, Any]) -> str:
 
 def _partition(slot: int, task: Mapping[str, Any]) -> dict[str, object]:
     queries = task["queries"]
+    lags = [each["lag"] for each in task["inputs"] if each["lag"] is not None]
     return {
         "stage": task["stage"],
         "part": task["partition"],
         "worker": slot,
         "position": ", ".join(str(each["position"]) for each in task["inputs"]),
-        "lag": sum(each["lag"] or 0 for each in task["inputs"]),
+        "lag": sum(lags) if lags else None,
         "watermark": _time(task["watermark_ms"]),
         "keys": task["state_keys"],
         "emitted": sum(each["emitted"] for each in queries),
