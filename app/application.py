@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.agents.topology import NOT_DIVERTED, Topology, build_topology, source_topics
+from headrace.agents.topology import NOT_DIVERTED, Topology, build_topology, dead_letter_topic, source_topics
 from headrace.app.errors import InputError
 from headrace.sql.binder import bind
 from headrace.sql.engine import CompiledStage
@@ -46,7 +46,8 @@ class App:
         self._place = (sql_text, file)
         functions = own_functions(udfs)
         try:
-            self.logical: LogicalPlan = rewrite(bind(parse(sql_text), settings, functions))
+            taken = {dead_letter_topic(name): "for the dead letters of this app"}
+            self.logical: LogicalPlan = rewrite(bind(parse(sql_text), settings, functions, taken))
         except SqlError as error:
             raise error.located(sql_text, file) from None
         self._compiled: dict[Mode, Mapping[str, CompiledStage]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from headrace.sql import expressions as e
 from headrace.sql import options as o
@@ -86,9 +86,13 @@ def bind_sink(
     return sink
 
 
-def check_topic(sink: p.Sink, relations: Iterable[Relation], span: Span) -> None:
-    """SqlError where the topic of a sink can be none, or another relation writes or reads it."""
+def check_topic(sink: p.Sink, relations: Iterable[Relation], taken: Mapping[str, str], span: Span) -> None:
+    """SqlError where the topic of a sink can be none, or another relation writes or reads it; `taken` says what other
+    topics are.
+    """
     o.check_topic_name(sink.topic, span)
+    if sink.topic in taken:
+        raise sql_error(f"topic `{sink.topic}` is {taken[sink.topic]}", span)
     for relation in relations:
         if relation.sink is not None and relation.sink.topic == sink.topic:
             raise sql_error(f"topic `{sink.topic}` is the sink of `{relation.name}`", span)

@@ -27,7 +27,7 @@ RESULT = "result"
 class Binder:
     """Binds the statements of one app in order."""
 
-    def __init__(self, defaults: Mapping[str, str], functions: Functions) -> None:
+    def __init__(self, defaults: Mapping[str, str], functions: Functions, taken: Mapping[str, str]) -> None:
         self._functions = functions
         self._relations = Relations(functions)
         self._settings: dict[str, str] = dict(defaults)
@@ -37,6 +37,7 @@ class Binder:
         self._views: list[tuple[str, p.Node]] = []
         self._inserts: list[tuple[s.InsertValues, p.Insert]] = []
         self._listings: list[p.Listing] = []
+        self._taken = dict(taken)  # what topics are that no relation may write
 
     def bind(self, statements: tuple[s.Statement, ...]) -> p.LogicalPlan:
         """The logical plan; SqlError with every statement's problems."""
@@ -78,6 +79,7 @@ class Binder:
             case s.Query():
                 node = self._bound(statement.query, self._settings).node
                 sink = _terminal(node, statement.query)
+                self._check_result(statement)
                 self._add_query(RESULT, node, sink, self._settings)
             case s.SetOption():
                 self._set_option(statement.option)
@@ -184,9 +186,17 @@ class Binder:
         name = statement.name.text
         kind = statement.kind if has_keys(node) else RelationKind.STREAM  # a table without a key, as in Flink
         sink = bind_sink(name, name.lower(), kind, node, options, statement.query)
-        check_topic(sink, self._relations, statement.name.span)
+        check_topic(sink, self._relations, self._taken, statement.name.span)
         self._add_query(name, node, sink, settings)
         self._relations[key] = Relation(name, kind, None, node, sink, rows.quoted, statement.kind)
+
+    def _check_result(self, statement: s.Query) -> None:
+        """SqlError where a relation writes what bare SELECTs write; afterwards none may."""
+        for relation in self._relations:
+            if relation.sink is not None and relation.sink.topic == RESULT:
+                hint = "a bare SELECT writes there too"
+                raise sql_error(f"topic `{RESULT}` is the sink of `{relation.name}`", statement.span, hint)
+        self._taken[RESULT] = "the sink of a bare SELECT"
 
     def _create_view(self, statement: s.CreateView) -> None:
         key = self._relations.new_name(statement.name)
@@ -217,7 +227,7 @@ class Binder:
             raise sql_error(f"table `{target.name}` has a primary key, but the query does not group", statement.span)
         sink = target.sink or bind_sink(target.name, target.name.lower(), kind, node, options, statement.query)
         if target.sink is None:
-            check_topic(sink, self._relations, statement.target.span)
+            check_topic(sink, self._relations, self._taken, statement.target.span)
         if declared is not None:
             check_declared_keys(sink, [column.name.text for column in declared.columns if column.key], node, statement)
         self._add_query(target.name, node, sink, settings)
@@ -290,9 +300,12 @@ def _terminal(node: p.Node, query: s.SelectQuery) -> p.Sink:
 
 
 def bind(
-    statements: tuple[s.Statement, ...], defaults: Mapping[str, str] | None = None, functions: Functions = BUILT_IN
+    statements: tuple[s.Statement, ...],
+    defaults: Mapping[str, str] | None = None,
+    functions: Functions = BUILT_IN,
+    taken: Mapping[str, str] | None = None,
 ) -> p.LogicalPlan:
     """The logical plan of an app's statements; `defaults` are settings that SET and WITH override, `functions` those
-    that it can call.
+    that it can call, `taken` says what topics are that it must not write.
     """
-    return Binder(defaults or {}, functions).bind(statements)
+    return Binder(defaults or {}, functions, taken or {}).bind(statements)

@@ -70,3 +70,21 @@ def test_message_about_a_long_text_is_shortened() -> None:
     app = App("CREATE STREAM s (k VARCHAR); SELECT CAST(k AS INT) AS n FROM s;")
     (letter,) = app.local({"s": [{"k": "x" * 100_000}]}).dead_letters
     assert letter.message == "'" + "x" * 999
+
+
+@pytest.mark.parametrize("made", ["STREAM result AS", "STREAM o WITH (topic = 'result') AS", "TABLE result AS"])
+def test_sink_that_a_bare_select_writes_too_is_refused(made: str) -> None:
+    source, bare, named = "CREATE STREAM s (a INT);", "SELECT a FROM s;", f"CREATE {made} SELECT a FROM s;"
+    with pytest.raises(SqlError, match="topic `result` is the sink of a bare SELECT"):
+        App(f"{source}{bare}{named}")
+    with pytest.raises(SqlError, match=r"topic `result` is the sink of `(result|o)`"):
+        App(f"{source}{named}{bare}")
+    for text in (f"{source}{named}", f"{source}{bare}{bare}", "CREATE STREAM result (a INT); SELECT a FROM result;"):
+        App(text)
+
+
+def test_dead_letters_are_those_of_the_app_with_this_name() -> None:
+    text = "CREATE STREAM s (a INT); CREATE STREAM o WITH (topic = 'jobs-dead-letter') AS SELECT a FROM s;"
+    assert App(text, "app")
+    with pytest.raises(SqlError, match="topic `jobs-dead-letter` is for the dead letters of this app"):
+        App(text, "jobs")
