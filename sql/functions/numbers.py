@@ -367,11 +367,4 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         ("RANDOM() < 1", "TRUE"),
         aliases=("RAND",),
     ),
-    one(
-        "RANDOM",
-        Signature((), DOUBLE, "task.chance.random()"),
-        "A number from 0 up to, but not, 1; another one for each row.",
-        ("RANDOM() < 1", "TRUE"),
-        aliases=("RAND",),
-    ),
 )

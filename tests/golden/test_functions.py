@@ -87,6 +87,11 @@ def test_scalar_result_type_is_that_of_its_example(function: ScalarFunction | Re
         assert types[0].type.kind in (types[1].type.kind, "BIGINT"), call
 
 
+def test_names_of_scalars_are_unique() -> None:
+    names = [name for function in EVERY for name in (function.name, *function.aliases)]
+    assert len(set(names)) == len(names)
+
+
 ALIASES = [(function, alias) for function in EVERY for alias in function.aliases]
 
 
