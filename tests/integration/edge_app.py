@@ -91,8 +91,7 @@ class CountTask:
         self._moved = True
 
     def skip(self, partition: TopicPartition, offset: int) -> None:
-        self._next[partition] = offset
-        self._moved = True
+        raise TaskStopped(f"expected {self._next[partition]}, got {offset}")
 
     def process(self, batch: RecordBatch) -> None:
         partition = TopicPartition(batch.topic, batch.partition)
