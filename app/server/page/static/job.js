@@ -81,13 +81,14 @@ function listen(view) {
       act(view, button.dataset.action);
     });
   }
+  const deleting = byId("deleting"); // kept: its close is told later, perhaps when another view is shown
   byId("job-delete").addEventListener("click", () => {
     byId("deleting-title").textContent = `Delete job ${view.name}?`;
-    byId("deleting").returnValue = "";
-    byId("deleting").showModal();
+    deleting.returnValue = "";
+    deleting.showModal();
   });
-  byId("deleting").addEventListener("close", () => {
-    if (byId("deleting").returnValue === "delete") remove(view);
+  deleting.addEventListener("close", () => {
+    if (deleting.returnValue === "delete") remove(view);
   });
   for (const details of document.querySelectorAll("details[data-stage]")) {
     details.addEventListener("toggle", () => { if (details.open) explain(view, details); });
