@@ -68,6 +68,9 @@ class Service(Protocol):
     async def start(self, worker: Worker) -> None:
         """Raises KafkaFailure where it cannot, which ends the worker."""
 
+    def last_look(self) -> None:
+        """The last commit is done, and the tasks are open still: what they did is to be seen now or never."""
+
     async def stop(self) -> None: ...
 
 
@@ -77,6 +80,9 @@ class NoService:
     observer = Unobserved()
 
     async def start(self, worker: Worker) -> None:
+        pass
+
+    def last_look(self) -> None:
         pass
 
     async def stop(self) -> None:
@@ -277,6 +283,7 @@ class Worker:
         self._background.close()
         if self._started and code == EXIT_DONE:
             code = await self._commit_finally()
+        self._service.last_look()
         numbers = self.numbers()
         if self._started:
             self._settled = False

@@ -119,6 +119,9 @@ class Control:
             case _:
                 log.error("no such command", command=command.decode(errors="replace"))
 
+    def last_look(self) -> None:
+        self._beside.last_look()
+
     async def stop(self) -> None:
         if self._worker is not None and self._worker.failure is not None:
             self._answers.say(Answer(failure=self._worker.failure))

@@ -115,6 +115,7 @@ class WorkerService:
         self._runner: web.AppRunner | None = None
         self._background: Background | None = None
         self._publishing: asyncio.Future[None] | None = None
+        self._worker: Source | None = None
 
     @property
     def observer(self) -> Observer:
@@ -124,6 +125,7 @@ class WorkerService:
         """What fails later ends the worker too."""
         if self._telemetry is not None:
             self._background = Background(worker.fail)
+            self._worker = worker
             self._publishing = self._background.spawn(self._publish(worker, self._telemetry))
         host, port = self._address
         if port is None:
@@ -153,10 +155,19 @@ class WorkerService:
             telemetry.publish(worker.status())
             await asyncio.sleep(PUBLISH_S)
 
-    async def stop(self) -> None:
+    def last_look(self) -> None:
+        """Publish what the worker has done in its last second too, and nothing after it."""
+        self._end_publishing()
+        if self._telemetry is not None and self._worker is not None:
+            self._telemetry.publish(self._worker.status())
+
+    def _end_publishing(self) -> None:
         if self._background is not None and self._publishing is not None:
             self._background.close()
             self._publishing.cancel()
+
+    async def stop(self) -> None:
+        self._end_publishing()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._telemetry is not None:

@@ -318,3 +318,34 @@ def test_publishing_ends_in_order_when_it_is_stopped() -> None:
         assert worker.failures == []
 
     asyncio.run(run())
+
+
+def test_what_a_worker_did_in_its_last_second_is_exported_and_nothing_after_it() -> None:
+    """Its tasks are closed before its metrics are sent: a status from then on knows nothing of them."""
+
+    async def run() -> None:
+        watched, reader = telemetry()
+        worker = Fixed(dataclasses.replace(STATUS, tasks=()))
+        service = WorkerService("127.0.0.1", None, watched, IfTaken.GO_ON)
+        await service.start(worker)
+        await asyncio.sleep(0)
+        worker._status = STATUS
+        service.last_look()
+        worker._status = dataclasses.replace(STATUS, tasks=())
+        await asyncio.sleep(0)
+        exported = reader.get_metrics_data()
+        await service.stop()
+        assert exported is not None
+        names = {
+            metric.name
+            for resource in exported.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+        assert {"headrace.records.consumed", "headrace.records.emitted"} <= names
+
+    asyncio.run(run())
+
+
+def test_last_look_at_a_worker_that_never_began_shows_nothing() -> None:
+    WorkerService("127.0.0.1", None, telemetry()[0], IfTaken.GO_ON).last_look()
