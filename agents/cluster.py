@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from headrace.agents.admin import answered
 from headrace.agents.config import WorkerConfig, librdkafka_options, replicas_among
 from headrace.agents.errors import KafkaFailure
 from headrace.agents.topology import TopicSpec
@@ -35,7 +36,6 @@ REQUEST_S = 30.0
 ASK_S = 5.0
 TOGETHER_S = 1.0
 """Time for the offsets of several partitions in one answer, before each is asked for by itself."""
-GRACE_S = 5.0
 PATIENCE_S = 60.0
 """Time a cluster has to get over a restart or an election."""
 
@@ -121,7 +121,7 @@ class Cluster:
         futures = admin.describe_topics(TopicCollection(sorted(set(names))), request_timeout=REQUEST_S)
         for name, future in futures.items():
             try:
-                description = _answer(future)
+                description = answered(future, REQUEST_S)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue
@@ -148,7 +148,7 @@ class Cluster:
         admin = self._admin
         for name, future in admin.create_topics(new, request_timeout=REQUEST_S).items():
             try:
-                _answer(future)
+                answered(future, REQUEST_S)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._failure(f"topic {name!r} cannot be created", error) from error
@@ -166,7 +166,7 @@ class Cluster:
         admin = self._admin
         for name, future in admin.delete_topics(sorted(existing), request_timeout=REQUEST_S).items():
             try:
-                _answer(future)
+                answered(future, REQUEST_S)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise self._failure(f"topic {name!r} cannot be deleted", error) from error
@@ -200,7 +200,7 @@ class Cluster:
 
         def ask(admin: AdminClient) -> dict[TopicPartition, int]:
             answers = admin.list_offsets(wanted, request_timeout=ASK_S)
-            return {TopicPartition(p.topic, p.partition): int(_answer(f, ASK_S).offset) for p, f in answers.items()}
+            return {TopicPartition(p.topic, p.partition): int(answered(f, ASK_S).offset) for p, f in answers.items()}
 
         return self._patiently(ask, f"offsets of {', '.join(topics)} cannot be read")
 
@@ -248,7 +248,7 @@ class Cluster:
         def ask(admin: AdminClient) -> bool:
             try:
                 future = admin.describe_consumer_groups([self._group], request_timeout=ASK_S)[self._group]
-                return bool(_answer(future, ASK_S).members)
+                return bool(answered(future, ASK_S).members)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                     return False
@@ -261,7 +261,7 @@ class Cluster:
         admin = self._admin
         future = admin.delete_consumer_groups([self._group], request_timeout=REQUEST_S)[self._group]
         try:
-            _answer(future)
+            answered(future, REQUEST_S)
         except KafkaException as error:
             code = error.args[0].code()
             if code == KafkaError.NON_EMPTY_GROUP:
@@ -286,7 +286,7 @@ class Cluster:
 
     def _result(self, future: Future[T], failing: str) -> T:
         try:
-            return _answer(future)
+            return answered(future, REQUEST_S)
         except KafkaException as error:
             raise self._failure(failing, error) from error
 
@@ -307,17 +307,6 @@ def _without_errors(partitions: list[KafkaPartition]) -> list[KafkaPartition]:
     for failed in (p.error for p in partitions if p.error is not None):
         raise KafkaException(failed)
     return partitions
-
-
-def _answer(future: Future[T], time_out_s: float = REQUEST_S) -> T:
-    """What an admin request brings; the time-out is that of the request.
-
-    When a broker goes away at the wrong moment, librdkafka forgets the request, its time-out included.
-    """
-    try:
-        return future.result(time_out_s + GRACE_S)
-    except TimeoutError:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
 
 def _metadata(partition: KafkaPartition) -> str:

@@ -111,7 +111,7 @@ class OutputProducer:
         else:
             mode = {
                 "transactional.id": transactional_id,
-                "transaction.timeout.ms": int(1000 * transaction_s(config)),
+                "transaction.timeout.ms": TRANSACTION_MS,
                 # A transaction that follows on another is told to try again until the markers of that are written.
                 "retry.backoff.ms": 5,
             }

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec, TopicMetadata
 from confluent_kafka.admin import NewTopic as KafkaNewTopic
 
+from headrace.agents.admin import answered
 from headrace.agents.config import replicas_among
-from headrace.app.errors import OutsideError, UsageError
+from headrace.app.errors import OutsideError
 from headrace.app.settings import Settings
 
-T = TypeVar("T")
-
 METADATA_TIMEOUT_SECONDS = 6.0
-ANSWER_S = METADATA_TIMEOUT_SECONDS + 1
 # A client says every failed attempt on stderr by itself; here the last reason is kept and told once.
 QUIET = {"log_level": 0}
 
@@ -66,7 +62,7 @@ def create_topic(settings: Settings, topic: str, partitions: int, config: Mappin
     try:
         replicas = replicas_among(len(admin.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS).brokers))
         new = KafkaNewTopic(topic, partitions, replicas, config=dict(config or {}))
-        answer(admin.create_topics([new], request_timeout=METADATA_TIMEOUT_SECONDS)[topic], topic)
+        answered(admin.create_topics([new], request_timeout=METADATA_TIMEOUT_SECONDS)[topic], METADATA_TIMEOUT_SECONDS)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return  # another process was first
@@ -74,13 +70,11 @@ def create_topic(settings: Settings, topic: str, partitions: int, config: Mappin
 
 
 def producer(settings: Settings, properties: Mapping[str, Any]) -> Producer:
-    with _bad_properties_refused():
-        return Producer({**settings.client_config, **QUIET, **properties})
+    return Producer({**settings.client_config, **QUIET, **properties})
 
 
 def consumer(settings: Settings, properties: Mapping[str, Any]) -> Consumer:
-    with _bad_properties_refused():
-        return Consumer({**settings.client_config, **QUIET, **properties})
+    return Consumer({**settings.client_config, **QUIET, **properties})
 
 
 def arrived(client: Consumer, most: int, wait_s: float) -> list[Message]:
@@ -114,20 +108,9 @@ def end_offsets(admin: AdminClient, topic: str) -> dict[int, int]:
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=METADATA_TIMEOUT_SECONDS,
         )
-        return {each.partition: answer(future, topic).offset for each, future in futures.items()}
+        return {each.partition: answered(future, METADATA_TIMEOUT_SECONDS).offset for each, future in futures.items()}
     except KafkaException as error:
         raise OutsideError(f"topic {topic}: {explain(error)}") from error
-
-
-def answer(future: Future[T], topic: str) -> T:
-    """What an admin client answers about a topic. Raises KafkaException, and OutsideError where no answer comes.
-
-    When a broker goes away at the wrong moment, librdkafka forgets the request, its time-out included.
-    """
-    try:
-        return future.result(ANSWER_S)
-    except TimeoutError:
-        raise OutsideError(f"topic {topic}: Kafka did not answer in {ANSWER_S:.0f} s") from None
 
 
 def unreachable(settings: Settings, reason: str) -> OutsideError:
@@ -144,17 +127,7 @@ def explain(error: KafkaException) -> str:
 
 
 def _admin(settings: Settings, reason: Reason) -> AdminClient:
-    with _bad_properties_refused():
-        return AdminClient({**settings.client_config, **reason.properties})
-
-
-@contextmanager
-def _bad_properties_refused() -> Iterator[None]:
-    """A client that cannot even be made was given a wrong property: the user's mistake, not Kafka's."""
-    try:
-        yield
-    except KafkaException as error:
-        raise UsageError(f"kafka.<property>: {explain(error)}") from error
+    return AdminClient({**settings.client_config, **reason.properties})
 
 
 def raw(message: Message) -> tuple[bytes | None, bytes | None, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
+from functools import cache
 from typing import Any, Protocol
 
 import structlog
@@ -35,8 +36,12 @@ RETRY_S = 10.0
 """Between two attempts to start a job whose topics or cluster are not as it needs them."""
 RESTARTS = RestartPolicy(crash_window_seconds=300.0)
 """Where many jobs start at once, a worker that cannot run may take a minute to find that out."""
-_STARTING = ThreadPoolExecutor(4, thread_name_prefix="starting")
-"""For all jobs together, and for nothing else: with Kafka away each job that is to start keeps a thread for seconds."""
+
+
+@cache
+def _starting() -> ThreadPoolExecutor:
+    """For all jobs, and nothing else: with Kafka away each job that is to start keeps a thread for seconds."""
+    return ThreadPoolExecutor(4, thread_name_prefix="starting")
 
 
 class State(StrEnum):
@@ -170,7 +175,7 @@ class Runner:
             self._enter(job, State.STARTING)  # each further attempt is no news
         try:
             loop = asyncio.get_running_loop()
-            order = await loop.run_in_executor(_STARTING, _ordered, job, self._server)
+            order = await loop.run_in_executor(_starting(), _ordered, job, self._server)
         except (HeadraceError, KafkaFailure) as error:
             self._enter(job, State.WAITING, str(error))
             return RETRY_S

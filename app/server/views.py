@@ -22,6 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
+from headrace.agents.admin import answered
 from headrace.app import clients
 from headrace.app.consume import PROPERTIES
 from headrace.app.errors import OutsideError
@@ -114,7 +115,7 @@ class View:
     def _described(self) -> tuple[str, int]:
         future = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=ASK_S)[self._topic]
         try:
-            found = clients.answer(future, self._topic)
+            found = answered(future, ASK_S)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 self.close()

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from headrace.agents import admin
 from headrace.app import clients
 from headrace.app.errors import OutsideError
+from headrace.app.server import views
 from headrace.app.server.views import View
 from headrace.app.settings_sources import settings_as_given
 
@@ -41,8 +43,9 @@ class Admin:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "ANSWER_S", 0.0)
+    monkeypatch.setattr(admin, "GRACE_S", 0.0)
     monkeypatch.setattr(clients, "METADATA_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(views, "ASK_S", 0.0)
 
 
 def create(monkeypatch: pytest.MonkeyPatch, admin: Admin) -> None:

@@ -103,6 +103,17 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
+async def let_break(runner: Runner, worker: Workers) -> None:
+    """Have a mistake of ours end what looks after the job."""
+
+    def breaks(command: bytes) -> None:
+        raise ZeroDivisionError(command)
+
+    worker.tell = breaks  # type: ignore[method-assign]
+    runner.become(job(wanted="paused"))
+    await until(lambda: runner.state is State.FAILED)
+
+
 def test_closing_while_workers_drain_waits_for_their_end(workers: list[Workers]) -> None:
     async def play(runner: Runner, _story: Story) -> None:
         runner.become(job(wanted="stopped"))
@@ -119,12 +130,7 @@ def test_closing_while_workers_drain_waits_for_their_end(workers: list[Workers])
 
 def test_workers_of_a_job_that_is_not_looked_after_any_more_end_when_it_is_closed(workers: list[Workers]) -> None:
     async def play(runner: Runner, _story: Story) -> None:
-        def breaks(command: bytes) -> None:
-            raise ZeroDivisionError(command)
-
-        workers[0].tell = breaks  # type: ignore[method-assign]
-        runner.become(job(wanted="paused"))
-        await until(lambda: runner.state is State.FAILED)
+        await let_break(runner, workers[0])
         assert runner.reason == "internal error: b'pause'"
         closing = asyncio.create_task(runner.close())
         await until(lambda: workers[0].is_stopping)
@@ -150,12 +156,7 @@ def test_a_job_that_is_to_be_stopped_is_so_when_its_workers_have_ended(workers: 
 
 def test_a_job_that_is_not_looked_after_any_more_can_be_waited_for_to_stop(workers: list[Workers]) -> None:
     async def play(runner: Runner, _story: Story) -> None:
-        def breaks(command: bytes) -> None:
-            raise ZeroDivisionError(command)
-
-        workers[0].tell = breaks  # type: ignore[method-assign]
-        runner.become(job(wanted="paused"))
-        await until(lambda: runner.state is State.FAILED)
+        await let_break(runner, workers[0])
         runner.become(job(wanted="stopped"))
         stopping = asyncio.create_task(runner.stopped())
         await until(lambda: workers[0].is_stopping)
