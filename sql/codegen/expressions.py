@@ -211,10 +211,15 @@ class ExpressionWriter:
         code = self.value(operand)
         if not operand.nullable:
             return code, ""
+        name, first = self._named(code)
+        return name, f"{first} is not None and "
+
+    def _named(self, code: str) -> tuple[str, str]:
+        """A name for a value, and the code that is to be evaluated first, which binds it where it has none yet."""
         if code.isidentifier():
-            return code, f"{code} is not None and "
+            return code, code
         name = self._temporary()
-        return name, f"({name} := {code}) is not None and "
+        return name, f"({name} := {code})"
 
     def _with(self, expression: e.With, write: Callable[[e.Expr], str]) -> str:
         """The body in one of its forms, behind the operand that it uses in several places."""
@@ -231,19 +236,13 @@ class ExpressionWriter:
         if not left.nullable:
             decided, undecided = (self.true(left), self.value(right))
             return f"(True if {decided} else {undecided})" if ends else f"({undecided} if {decided} else False)"
-        first, is_first = self._tested(left, ends)
+        name, first = self._named(self.value(left))
         if not right.nullable:
-            return f"({ends} if {is_first} or {self.true(right) if ends else f'not ({self.true(right)})'} else {first})"
-        second, is_second = self._tested(right, ends)
-        return f"({ends} if {is_first} or {is_second} else None if {first} is None or {second} is None else {not ends})"
-
-    def _tested(self, operand: e.Expr, value: bool) -> tuple[str, str]:  # noqa: FBT001 (what is tested for)
-        """A name for a condition, and the test that binds the name."""
-        code = self.value(operand)
-        if code.isidentifier():
-            return code, f"{code} is {value}"
-        name = self._temporary()
-        return name, f"({name} := {code}) is {value}"
+            decides = self.true(right) if ends else f"not ({self.true(right)})"
+            return f"({ends} if {first} is {ends} or {decides} else {name})"
+        other, second = self._named(self.value(right))
+        unknown = f"{name} is None or {other} is None"
+        return f"({ends} if {first} is {ends} or {second} is {ends} else None if {unknown} else {not ends})"
 
     def _compare(self, expression: e.Comparison, operator: str) -> str:
         left, left_guard = self._guarded(expression.left)
@@ -260,12 +259,8 @@ class ExpressionWriter:
         for operand in operands:
             code = self.value(operand)
             if operand.nullable:
-                if code.isidentifier():
-                    guards.append(f"{code} is None")
-                else:
-                    name = self._temporary()
-                    guards.append(f"({name} := {code}) is None")
-                    code = name
+                code, first = self._named(code)
+                guards.append(f"{first} is None")
             codes.append(code)
         filled = _filled(template, codes)
         return f"(None if {' or '.join(guards)} else {filled})" if guards else f"({filled})"
@@ -319,11 +314,9 @@ class ExpressionWriter:
             value = self.value(operand)
             if not operand.nullable:
                 code = value
-            elif value.isidentifier():
-                code = f"{value} if {value} is not None else {code}"
             else:
-                name = self._temporary()
-                code = f"{name} if ({name} := {value}) is not None else {code}"
+                name, first = self._named(value)
+                code = f"{name} if {first} is not None else {code}"
         return f"({code})"
 
     def _cast(self, expression: e.Cast) -> str:
