@@ -114,6 +114,10 @@ class Crew:
         if running.replaced and code == EXIT_KAFKA:
             self.counts[REFUSED] += 1
             return
+        if code == EXIT_KAFKA and self._lost_its_place(slot, running):
+            self.counts[REFUSED] += 1
+            self.start([slot])  # as a supervisor would: the other one ends then
+            return
         broker_was_away = self._broker.was_away_since(running.started_at - AWAY_PATIENCE_S)
         if code == EXIT_KAFKA and broker_was_away:
             self.counts[GAVE_UP] += 1
@@ -121,6 +125,10 @@ class Crew:
                 self.start([slot])
             return
         raise RoundFailed(f"worker {slot} ended by itself with {code}, see {running.process.log}")
+
+    def _lost_its_place(self, slot: int, running: _Running) -> bool:
+        """Whether the one that it had replaced joined after it: that had been stopped before it ever had joined."""
+        return slot + REPLACED in self._running and "has the instance_id of this one" in running.process.log.read_text()
 
     # Workers
 
